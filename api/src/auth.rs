@@ -1,0 +1,134 @@
+//! Who asks: extractors that are the only way from a request to a session, a person, a workload or a scope.
+
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    http::{HeaderMap, header, request::Parts},
+};
+use kyros_shared_config::{DashboardSlug, TenantScope, UserIdentity, crypto::random_id, headers};
+
+use crate::{
+    reply::ProblemReply,
+    state::App,
+    store::{AuditLine, Outcome, Session},
+};
+
+/// The one Bearer token of a request; two headers or another scheme are no token.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// A cookie's value; sent twice it is no value.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(candidate, _)| *candidate == name)
+        .map(|(_, value)| value);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The signed-in person's session, from the cookie.
+pub(crate) struct SignedIn(pub(crate) Session);
+
+impl OptionalFromRequestParts<App> for SignedIn {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, ProblemReply> {
+        let Some(handle) = cookie(&parts.headers, app.cookies.session) else { return Ok(None) };
+        let session = app.store.session(handle).await.map_err(|error| ProblemReply::internal(&error))?;
+        Ok(session.map(Self))
+    }
+}
+
+/// A person, from the session's cookie or from a user token.
+pub(crate) struct Person(pub(crate) UserIdentity);
+
+impl FromRequestParts<App> for Person {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
+            return app.verify_user(token).await.map(Self).map_err(|_| ProblemReply::unauthorized());
+        }
+        let session = <SignedIn as OptionalFromRequestParts<App>>::from_request_parts(parts, app).await?;
+        session.map(|session| Self(session.0.identity)).ok_or_else(ProblemReply::unauthorized)
+    }
+}
+
+/// A verified workload: some dashboard's sidecar speaks.
+pub(crate) struct Workload;
+
+impl FromRequestParts<App> for Workload {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
+        let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
+        let identity = app.workload_verifier.verify(token).map_err(|_| ProblemReply::unauthorized())?;
+        DashboardSlug::from_audience(&identity.subject).map(|_| Self).ok_or_else(ProblemReply::unauthorized)
+    }
+}
+
+/// The scope of a tenant token that still stands: not revoked, tenant and dashboard as they were, not suspended.
+pub(crate) struct Scoped(pub(crate) TenantScope);
+
+impl FromRequestParts<App> for Scoped {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
+        let refuse_selection = selects_tenant(parts);
+        let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
+        let scope = app.tenant_verifier.verify(token).map_err(|_| ProblemReply::unauthorized())?;
+        if refuse_selection {
+            return Err(tenant_not_selectable(app, &scope).await);
+        }
+        let snapshot = app.metadata.snapshot();
+        let stands = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
+        if !stands || app.revoker.is_revoked(&scope) {
+            return Err(ProblemReply::unauthorized());
+        }
+        Ok(Self(scope))
+    }
+}
+
+/// Whether a header or a query parameter tries to choose the tenant.
+fn selects_tenant(parts: &Parts) -> bool {
+    let by_header = parts.headers.keys().any(|name| headers::selects_tenant(name.as_str()));
+    let query = parts.uri.query().unwrap_or_default();
+    let by_query = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_tenant_parameter(&name));
+    by_header || by_query
+}
+
+/// The parameter and member names by which clients elsewhere choose a tenant.
+pub(crate) fn is_tenant_parameter(name: &str) -> bool {
+    let folded = name.to_ascii_lowercase().replace(['-', '.'], "_");
+    matches!(folded.as_str(), "tenant" | "tenant_id" | "tenantid" | "tenant_uid" | "tenants" | "tenant_ids")
+}
+
+/// 400, and a line in the audit: somebody tried to leave their tenant.
+pub(crate) async fn tenant_not_selectable(app: &App, scope: &TenantScope) -> ProblemReply {
+    let decision = random_id();
+    app.note(AuditLine {
+        decision: decision.clone(),
+        action: "data",
+        outcome: Outcome::Denied,
+        reason: "tenant_not_selectable",
+        subject: Some(scope.subject().to_owned()),
+        tenant: Some(scope.tenant().to_string()),
+        dashboard: Some(scope.dashboard().to_string()),
+    })
+    .await;
+    let problem = kyros_shared_config::Problem::new(
+        axum::http::StatusCode::BAD_REQUEST,
+        "tenant-not-selectable",
+        "The tenant comes from the token alone",
+        &decision,
+    );
+    ProblemReply(problem.with_detail("remove the tenant from the query, the body and the headers"))
+}

@@ -1,0 +1,273 @@
+//! `/api/data`: which datasets a token reads, their schemas, and queries. There is no tenant in any path.
+
+use axum::{
+    body::Bytes,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use kyros_shared_config::{DatasetName, TenantScope, crypto::sha256_base64url, problem::Detail};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{DataError, service::Loaded};
+use crate::{
+    auth::{Scoped, is_tenant_parameter, tenant_not_selectable},
+    engine::{Encoding, Issue, Location, Query, validate},
+    reply::{ProblemReply, json_no_store},
+    state::App,
+};
+
+/// A dataset that the token can read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetView {
+    #[schema(value_type = String)]
+    name: DatasetName,
+    /// Whether there is a file for this tenant.
+    available: bool,
+}
+
+/// The datasets that this token reads: those of its dashboard.
+#[utoipa::path(get, path = "/api/data", tag = "data", responses(
+    (status = 200, description = "The datasets", body = [DatasetView]),
+    (status = 400, description = "The request tries to choose a tenant"),
+    (status = 401, description = "No valid tenant token"),
+))]
+pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Result<Response, ProblemReply> {
+    let snapshot = app.metadata.snapshot();
+    let datasets = snapshot.dashboards.get(scope.dashboard()).map(|d| d.datasets.clone()).unwrap_or_default();
+    let mut views = Vec::with_capacity(datasets.len());
+    for name in datasets {
+        let available = app.data.exists(&scope, &name).await.map_err(|error| reply(&error))?;
+        views.push(DatasetView { name, available });
+    }
+    Ok(json_no_store(StatusCode::OK, &views))
+}
+
+/// A dataset's columns: name, type, role, and what may be done with each.
+#[utoipa::path(get, path = "/api/data/{dataset}/schema", tag = "data",
+    params(("dataset" = String, Path, description = "The dataset's name")),
+    responses(
+        (status = 200, description = "The columns", body = serde_json::Value),
+        (status = 400, description = "The request tries to choose a tenant"),
+        (status = 401, description = "No valid tenant token"),
+        (status = 404, description = "No such dataset for this token"),
+        (status = 503, description = "The dataset's file is damaged"),
+    ))]
+pub(crate) async fn schema(
+    State(app): State<App>,
+    Scoped(scope): Scoped,
+    Path(dataset): Path<String>,
+) -> Result<Response, ProblemReply> {
+    let loaded = load(&app, &scope, &dataset).await?;
+    let body = serde_json::json!({
+        "dataset": dataset,
+        "rows": loaded.table.rows(),
+        "columns": loaded.table.schema().columns(),
+    });
+    Ok(json_no_store(StatusCode::OK, &body))
+}
+
+/// Query a dataset by parameters.
+///
+/// `select=a,b` or `group_by=segment,order_date:month&agg=revenue:sum,*:count`; `filter=column:op:value` (repeatable, and);
+/// `sort=-revenue_sum,segment`; `limit`; `offset`; `format=json|columns|ndjson|csv|arrow|parquet` (or `Accept`).
+#[utoipa::path(get, path = "/api/data/{dataset}", tag = "data",
+    params(
+        ("dataset" = String, Path, description = "The dataset's name"),
+        ("select" = Option<String>, Query, description = "Columns, separated by commas"),
+        ("group_by" = Option<String>, Query, description = "Keys, with a grain after a colon"),
+        ("agg" = Option<String>, Query, description = "column:function, separated by commas"),
+        ("filter" = Option<String>, Query, description = "column:operation:value; repeatable"),
+        ("sort" = Option<String>, Query, description = "Columns; a leading - means descending"),
+        ("limit" = Option<u32>, Query, description = "At most 50,000; 10,000 when not given"),
+        ("offset" = Option<u32>, Query, description = "Rows to skip"),
+        ("format" = Option<String>, Query, description = "json, columns, ndjson, csv, arrow or parquet"),
+    ),
+    responses(
+        (status = 200, description = "The rows", content((serde_json::Value = "application/json"), (String = "text/csv"))),
+        (status = 304, description = "As the If-None-Match says"),
+        (status = 400, description = "Malformed query, or it tries to choose a tenant"),
+        (status = 401, description = "No valid tenant token"),
+        (status = 404, description = "No such dataset for this token"),
+        (status = 406, description = "No such format"),
+        (status = 422, description = "The query does not fit the dataset"),
+        (status = 429, description = "Too many queries at once"),
+        (status = 503, description = "The dataset's file is damaged"),
+        (status = 504, description = "The query took too long"),
+    ))]
+pub(crate) async fn rows(
+    State(app): State<App>,
+    Scoped(scope): Scoped,
+    Path(dataset): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ProblemReply> {
+    let raw = raw.unwrap_or_default();
+    let mut format = None;
+    let mut pairs = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(raw.as_bytes()) {
+        if name == "format" {
+            if format.replace(value.into_owned()).is_some() {
+                let title = "The parameter format is there twice";
+                return Err(ProblemReply::of(StatusCode::BAD_REQUEST, "malformed-query", title));
+            }
+        } else {
+            pairs.push((name.into_owned(), value.into_owned()));
+        }
+    }
+    let encoding = encoding_of(format.as_deref(), &headers)?;
+    // The grant is looked up before the query is read, so that a bad query says nothing about what exists.
+    let loaded = load(&app, &scope, &dataset).await?;
+    let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    answer(&app, loaded, query, encoding, &headers).await
+}
+
+/// Query a dataset by a JSON body, with nested filters.
+#[utoipa::path(post, path = "/api/data/{dataset}/query", tag = "data",
+    params(("dataset" = String, Path, description = "The dataset's name")),
+    request_body(content = serde_json::Value, description = "{select?, group_by?, agg?, filter?, sort?, limit?, offset?}"),
+    responses(
+        (status = 200, description = "The rows", content((serde_json::Value = "application/json"), (String = "text/csv"))),
+        (status = 304, description = "As the If-None-Match says"),
+        (status = 400, description = "Malformed query, or it tries to choose a tenant"),
+        (status = 401, description = "No valid tenant token"),
+        (status = 404, description = "No such dataset for this token"),
+        (status = 406, description = "No such format"),
+        (status = 413, description = "The body is larger than 64 KiB"),
+        (status = 422, description = "The query does not fit the dataset"),
+        (status = 429, description = "Too many queries at once"),
+        (status = 503, description = "The dataset's file is damaged"),
+        (status = 504, description = "The query took too long"),
+    ))]
+pub(crate) async fn query(
+    State(app): State<App>,
+    Scoped(scope): Scoped,
+    Path(dataset): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ProblemReply> {
+    /// Largest query, in bytes.
+    const MAX_QUERY: usize = 64 * 1024;
+    if body.len() > MAX_QUERY {
+        return Err(ProblemReply::of(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The query is larger than 64 KiB"));
+    }
+    if names_a_tenant(&body) {
+        return Err(tenant_not_selectable(&app, &scope).await);
+    }
+    let raw = raw.unwrap_or_default();
+    let format = url::form_urlencoded::parse(raw.as_bytes()).find(|(name, _)| name == "format").map(|(_, value)| value);
+    let encoding = encoding_of(format.as_deref(), &headers)?;
+    let loaded = load(&app, &scope, &dataset).await?;
+    answer(&app, loaded, Query::from_json(&body), encoding, &headers).await
+}
+
+/// Whether a body's top level names a tenant.
+fn names_a_tenant(body: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body);
+    parsed.is_ok_and(|members| members.keys().any(|name| is_tenant_parameter(name)))
+}
+
+/// The dataset, if the token's dashboard lists it and the tenant has it. Nothing is opened before the list was asked.
+async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<Loaded, ProblemReply> {
+    let dataset: DatasetName = dataset.parse().map_err(|_| not_found())?;
+    let snapshot = app.metadata.snapshot();
+    let listed = snapshot.dashboards.get(scope.dashboard()).is_some_and(|record| record.datasets.contains(&dataset));
+    if !listed {
+        return Err(not_found());
+    }
+    app.data.load(scope, &dataset).await.map_err(|error| reply(&error))
+}
+
+async fn answer(
+    app: &App,
+    loaded: Loaded,
+    query: Result<Query, Vec<Issue>>,
+    encoding: Encoding,
+    headers: &HeaderMap,
+) -> Result<Response, ProblemReply> {
+    let checked = query.and_then(|query| validate(&query, loaded.table.schema())).map_err(|issues| invalid(&issues))?;
+    // Known before the query runs: an unchanged answer costs nothing.
+    let basis = format!("{} {} {}", loaded.version.tag(), checked.canonical(), encoding.name());
+    let tag = format!("W/\"{}\"", &sha256_base64url(basis.as_bytes())[..22]);
+    let etag = HeaderValue::from_str(&tag).map_err(|error| ProblemReply::internal(&error))?;
+    let common = [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::VARY, HeaderValue::from_static("Authorization, Accept, Accept-Encoding")),
+    ];
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|candidate| candidate.trim() == tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, common).into_response());
+    }
+    let (bytes, _) = app.data.run(loaded.table, checked, encoding).await.map_err(|error| reply(&error))?;
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()))];
+    Ok((StatusCode::OK, common, kind, bytes).into_response())
+}
+
+/// `format=` counts before `Accept`; what is not served is 406, with the list of what is.
+fn encoding_of(format: Option<&str>, headers: &HeaderMap) -> Result<Encoding, ProblemReply> {
+    let unacceptable = || {
+        let names: Vec<_> = Encoding::ALL.iter().map(|encoding| encoding.name()).collect();
+        ProblemReply::of(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "This format is not served")
+            .with_detail(format!("formats: {}", names.join(", ")))
+    };
+    if let Some(name) = format {
+        return Encoding::ALL.into_iter().find(|encoding| encoding.name() == name).ok_or_else(unacceptable);
+    }
+    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Encoding::Json) };
+    let accept = accept.to_str().map_err(|_| unacceptable())?;
+    accept
+        .split(',')
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .find_map(|range| match range {
+            "*/*" | "application/*" => Some(Encoding::Json),
+            "text/*" => Some(Encoding::Csv),
+            _ => Encoding::ALL.into_iter().find(|encoding| encoding.media_type().split(';').next() == Some(range)),
+        })
+        .ok_or_else(unacceptable)
+}
+
+fn invalid(issues: &[Issue]) -> ProblemReply {
+    let details = issues
+        .iter()
+        .map(|issue| Detail {
+            location: match &issue.location {
+                Location::Pointer(pointer) => pointer.clone(),
+                Location::Parameter(name) => name.clone(),
+            },
+            code: serde_json::to_value(issue.code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            detail: issue.detail.clone(),
+            allowed: issue.allowed.clone(),
+        })
+        .collect();
+    let (status, code, title) = if issues.iter().any(|issue| issue.code.is_malformed()) {
+        (StatusCode::BAD_REQUEST, "malformed-query", "The query is not written as it should be")
+    } else {
+        (StatusCode::UNPROCESSABLE_ENTITY, "invalid-query", "The query does not fit the dataset")
+    };
+    ProblemReply::of(status, code, title).with_errors(details)
+}
+
+fn not_found() -> ProblemReply {
+    ProblemReply::of(StatusCode::NOT_FOUND, "dataset-not-found", "There is no such dataset for this token")
+}
+
+fn reply(error: &DataError) -> ProblemReply {
+    match error {
+        DataError::NotFound => not_found(),
+        DataError::Broken(detail) => {
+            let reply = ProblemReply::unavailable("dataset-unavailable", "This dataset cannot be read right now");
+            tracing::error!(decision = reply.decision(), detail, "dataset unreadable");
+            reply
+        }
+        DataError::Busy => {
+            ProblemReply::of(StatusCode::TOO_MANY_REQUESTS, "busy", "Too many queries at once, try again shortly")
+        }
+        DataError::Deadline => {
+            ProblemReply::of(StatusCode::GATEWAY_TIMEOUT, "query-timeout", "The query took too long")
+        }
+        DataError::Internal(detail) => ProblemReply::internal(detail),
+    }
+}

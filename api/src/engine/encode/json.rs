@@ -1,0 +1,135 @@
+//! JSON of an answer: names escaped once, not-a-number and infinities as null, decimals with all their digits.
+//!
+//! Integers are written in full; a reader that has only doubles loses digits beyond 2^53.
+
+use std::io::Write;
+
+use polars::prelude::{AnyValue, DataFrame, Series};
+use serde::Serialize;
+
+use super::time_text;
+use crate::engine::error::Error;
+use crate::engine::run::Answer;
+
+/// What the answer says about itself.
+#[derive(Serialize)]
+struct Meta {
+    rows: usize,
+    total: usize,
+    truncated: bool,
+}
+
+/// `{"data": [{..}, ..], "meta": {..}}`.
+pub(super) fn records(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(b"{\"data\":[");
+    rows(answer.table.frame(), b",", out)?;
+    out.push(b']');
+    meta(answer, out)
+}
+
+/// `{"columns": {"name": [..], ..}, "meta": {..}}`.
+pub(super) fn columns(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(b"{\"columns\":{");
+    let names = keys(answer.table.frame(), b"")?;
+    for (index, (name, column)) in names.iter().zip(cells(answer.table.frame())).enumerate() {
+        separate(index, b",", out);
+        out.extend_from_slice(name);
+        out.push(b'[');
+        for (row, value) in column.iter().enumerate() {
+            separate(row, b",", out);
+            cell(&value, out)?;
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+    meta(answer, out)
+}
+
+/// One object per line, every line ended.
+pub(super) fn lines(frame: &DataFrame, out: &mut Vec<u8>) -> Result<(), Error> {
+    rows(frame, b"\n", out)?;
+    if frame.height() > 0 {
+        out.push(b'\n');
+    }
+    Ok(())
+}
+
+fn rows(frame: &DataFrame, separator: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let names = keys(frame, b",")?;
+    let columns = cells(frame);
+    let mut columns: Vec<_> = columns.iter().map(Series::iter).collect();
+    for row in 0..frame.height() {
+        separate(row, separator, out);
+        out.push(b'{');
+        for (name, column) in names.iter().zip(&mut columns) {
+            out.extend_from_slice(name);
+            cell(&column.next().unwrap_or(AnyValue::Null), out)?;
+        }
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// Every column in one piece, which iterating it wants.
+fn cells(frame: &DataFrame) -> Vec<Series> {
+    frame.columns().iter().map(|column| column.as_materialized_series().rechunk()).collect()
+}
+
+/// Every name as `"name":`, those after the first with a separator before them.
+fn keys(frame: &DataFrame, separator: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    let key = |(index, name): (usize, &polars::prelude::PlSmallStr)| {
+        let mut key = Vec::new();
+        separate(index, separator, &mut key);
+        serde_json::to_writer(&mut key, name.as_str())?;
+        key.push(b':');
+        Ok(key)
+    };
+    frame.get_column_names().into_iter().enumerate().map(key).collect()
+}
+
+fn separate(index: usize, separator: &[u8], out: &mut Vec<u8>) {
+    if index > 0 {
+        out.extend_from_slice(separator);
+    }
+}
+
+fn meta(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(b",\"meta\":");
+    let Answer { table, total, truncated } = answer;
+    serde_json::to_writer(&mut *out, &Meta { rows: table.rows(), total: *total, truncated: *truncated })?;
+    out.push(b'}');
+    Ok(())
+}
+
+fn cell(value: &AnyValue<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    match value {
+        AnyValue::Boolean(flag) => write!(out, "{flag}")?,
+        AnyValue::String(text) => serde_json::to_writer(out, text)?,
+        AnyValue::StringOwned(text) => serde_json::to_writer(out, text.as_str())?,
+        AnyValue::Int8(number) => write!(out, "{number}")?,
+        AnyValue::Int16(number) => write!(out, "{number}")?,
+        AnyValue::Int32(number) => write!(out, "{number}")?,
+        AnyValue::Int64(number) => write!(out, "{number}")?,
+        AnyValue::UInt8(number) => write!(out, "{number}")?,
+        AnyValue::UInt16(number) => write!(out, "{number}")?,
+        AnyValue::UInt32(number) => write!(out, "{number}")?,
+        // Debug is the shortest text that reads back as the same number, with an exponent where that is long.
+        AnyValue::Float32(number) if number.is_finite() => write!(out, "{number:?}")?,
+        AnyValue::Float64(number) if number.is_finite() => write!(out, "{number:?}")?,
+        AnyValue::Decimal(unscaled, _, scale) => decimal(*unscaled, *scale, out)?,
+        AnyValue::Date(_) | AnyValue::Datetime(..) | AnyValue::DatetimeOwned(..) => {
+            serde_json::to_writer(out, &time_text(value))?;
+        }
+        _ => out.extend_from_slice(b"null"),
+    }
+    Ok(())
+}
+
+/// `-12345` of scale 2 as `-123.45`.
+fn decimal(unscaled: i128, scale: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let sign = if unscaled < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let point = if scale == 0 { "" } else { "." };
+    Ok(write!(out, "{sign}{whole}{point}{fraction}")?)
+}

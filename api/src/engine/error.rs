@@ -1,0 +1,78 @@
+//! What can fail after a query was found to be valid, and the one place where a panic of Polars ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use polars::error::{PolarsError, PolarsResult};
+
+use super::table::Format;
+
+/// A failure of the engine. Only the variant is for the client; the texts are for the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file has more bytes, or unfolds to more bytes, than the engine takes.
+    #[error("the file has {size} bytes, of at most {limit}")]
+    TooLarge {
+        /// What the file has, or says that it unfolds to.
+        size: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The operating system failed to read or write.
+    #[error("the file cannot be read or written")]
+    Io(#[from] std::io::Error),
+    /// The content is not what its format says.
+    #[error("the file is not valid {format}: {detail}")]
+    Corrupt {
+        /// The format that it was read as.
+        format: Format,
+        /// What the reader said.
+        detail: String,
+    },
+    /// A column has a type that is not served, such as a list.
+    #[error("column {column:?} has the type {dtype}, which is not served")]
+    Unsupported {
+        /// The column's name.
+        column: String,
+        /// Its type, as Polars calls it.
+        dtype: String,
+    },
+    /// Polars failed on a checked query: our defect, and nothing the client can mend.
+    #[error("the engine failed: {detail}")]
+    Internal {
+        /// What Polars said.
+        detail: String,
+    },
+}
+
+impl From<PolarsError> for Error {
+    fn from(error: PolarsError) -> Self {
+        Self::Internal { detail: error.to_string() }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal { detail: error.to_string() }
+    }
+}
+
+/// Runs a reader over foreign bytes: whatever it says, or panics with, is [`Error::Corrupt`].
+pub(super) fn reading<T>(format: Format, read: impl FnOnce() -> PolarsResult<T>) -> Result<T, Error> {
+    guarded(read)
+        .unwrap_or_else(|panic| Err(PolarsError::ComputeError(panic.into())))
+        .map_err(|error| Error::Corrupt { format, detail: error.to_string() })
+}
+
+/// Runs our own work in Polars: whatever it says, or panics with, is [`Error::Internal`].
+pub(super) fn working<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, Error> {
+    guarded(work).map_err(|detail| Error::Internal { detail })?.map_err(Error::from)
+}
+
+/// Runs `work`, and gives a panic's text as the error. Safe to unwind through: `work` owns or only reads what it uses.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        format!("panicked: {}", text.unwrap_or("without a text"))
+    })
+}

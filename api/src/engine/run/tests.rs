@@ -1,0 +1,156 @@
+//! Known answers on a small table, and generated queries against an evaluation that knows no Polars.
+
+mod naive;
+
+use polars::prelude::{AnyValue, DataFrame, TimeUnit, df};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::check::validate;
+use crate::engine::encode::{Encoding, encode};
+use crate::engine::query::Query;
+
+fn sales() -> Table {
+    let days = [0i32, 31, 31, 59, 400];
+    let money = [Some(1_005i128), Some(-5), None, Some(0), Some(250)];
+    let mut frame = df!(
+        "segment" => [Some("a"), Some("b"), None, Some("a"), Some("b")],
+        "units" => [Some(3i32), Some(1), Some(4), Some(1), None],
+        "revenue" => [10.0, 20.0, 30.0, 40.0, 50.0],
+        "^odd.*$" => [true, false, true, false, true],
+    )
+    .unwrap();
+    let days: Vec<_> = days.map(AnyValue::Date).into();
+    let money: Vec<_> = money.iter().map(|cell| cell.map_or(AnyValue::Null, |c| AnyValue::Decimal(c, 10, 2))).collect();
+    let at: Vec<_> =
+        (0..5).map(|hour| AnyValue::Datetime(hour * 1_800_000_000, TimeUnit::Microseconds, None)).collect();
+    for (name, values, dtype) in [
+        ("day", days, DataType::Date),
+        ("money", money, DataType::Decimal(10, 2)),
+        ("at", at, DataType::Datetime(TimeUnit::Microseconds, None)),
+    ] {
+        frame
+            .with_column(Series::from_any_values_and_dtype(name.into(), &values, &dtype, true).unwrap().into())
+            .unwrap();
+    }
+    Table::from_frame(frame).unwrap()
+}
+
+fn ask(table: &Table, query: &Query) -> (Value, Answer) {
+    let checked = validate(query, table.schema()).unwrap_or_else(|issues| panic!("{issues:?}"));
+    let answer = run(table, &checked).unwrap();
+    let json: Value = serde_json::from_slice(&encode(&answer, Encoding::Json).unwrap()).unwrap();
+    (json["data"].clone(), answer)
+}
+
+fn url(query: &str) -> Value {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    ask(&sales(), &Query::from_pairs(pairs).unwrap_or_else(|issues| panic!("{issues:?}"))).0
+}
+
+#[test]
+fn groups_and_figures() {
+    assert_eq!(
+        url("group_by=segment&agg=revenue:sum,units:count,units:count_distinct,*:count&sort=-revenue_sum"),
+        json!([
+            {"segment": "b", "revenue_sum": 70.0, "units_count": 1, "units_count_distinct": 1, "count": 2},
+            {"segment": "a", "revenue_sum": 50.0, "units_count": 2, "units_count_distinct": 2, "count": 2},
+            {"segment": null, "revenue_sum": 30.0, "units_count": 1, "units_count_distinct": 1, "count": 1},
+        ])
+    );
+    assert_eq!(
+        url("agg=revenue:median,revenue:p95,revenue:std,units:mean,money:sum,money:max,segment:first,segment:last"),
+        json!([{"revenue_median": 30.0, "revenue_p95": 48.0, "revenue_std": 15.811_388_300_841_896, "units_mean": 2.25,
+            "money_sum": 12.50, "money_max": 10.05, "segment_first": "a", "segment_last": "b"}])
+    );
+    assert_eq!(url("group_by=segment"), json!([{"segment": "a"}, {"segment": "b"}, {"segment": null}]));
+    assert_eq!(url("agg=units:sum,revenue:mean&filter=revenue:gt:99"), json!([{"units_sum": 0, "revenue_mean": null}]));
+}
+
+#[test]
+fn grains() {
+    assert_eq!(
+        url("group_by=day:month&agg=*:count"),
+        json!([
+            {"day": "1970-01-01", "count": 1},
+            {"day": "1970-02-01", "count": 2},
+            {"day": "1970-03-01", "count": 1},
+            {"day": "1971-02-01", "count": 1},
+        ])
+    );
+    assert_eq!(url("group_by=day:week&limit=1"), json!([{"day": "1969-12-29"}]));
+    assert_eq!(url("group_by=day:quarter&limit=1&offset=1"), json!([{"day": "1971-01-01"}]));
+    let hours = json!([{"at": "1970-01-01T00:00:00", "count": 2}, {"at": "1970-01-01T01:00:00", "count": 2},
+        {"at": "1970-01-01T02:00:00", "count": 1}]);
+    assert_eq!(url("group_by=at:hour&agg=*:count"), hours);
+}
+
+#[test]
+fn filters_of_every_type() {
+    for (filter, revenues) in [
+        ("day:ge:1970-03-01", vec![40.0, 50.0]),
+        ("day:in:1970-01-01,1971-02-05", vec![10.0, 50.0]),
+        ("at:between:1970-01-01T00:30:00,1970-01-01T01:00:00", vec![20.0, 30.0]),
+        ("at:in:1970-01-01", vec![10.0]),
+        ("money:eq:-0.05", vec![20.0]),
+        ("money:lt:2.5", vec![20.0, 40.0]),
+        ("money:in:10.05,2.5", vec![10.0, 50.0]),
+        ("segment:ne:a", vec![20.0, 50.0]),
+        ("segment:not_in:a,c", vec![20.0, 50.0]),
+        ("segment:is_null", vec![30.0]),
+        ("segment:contains:.", vec![]),
+        ("segment:starts_with:a", vec![10.0, 40.0]),
+        ("units:gt:3000000000", vec![]),
+        ("units:in:1,3000000000", vec![20.0, 40.0]),
+        ("^odd.*$:eq:true", vec![10.0, 30.0, 50.0]),
+        ("^odd.*$:in:false", vec![20.0, 40.0]),
+    ] {
+        let expected: Vec<_> = revenues.into_iter().map(|revenue| json!({"revenue": revenue})).collect();
+        assert_eq!(url(&format!("select=revenue&filter={filter}")), json!(expected), "{filter}");
+    }
+}
+
+#[test]
+fn pages_are_stable_and_say_what_is_left() {
+    let table = sales();
+    let page = |offset: &str| {
+        let pairs = [("select", "units,revenue"), ("sort", "-units"), ("limit", "2"), ("offset", offset)];
+        ask(&table, &Query::from_pairs(pairs).unwrap())
+    };
+    let (rows, answer) = page("2");
+    assert_eq!(rows, json!([{"units": 1, "revenue": 20.0}, {"units": 1, "revenue": 40.0}]));
+    assert_eq!((answer.total, answer.truncated), (5, true));
+    assert_eq!(page("4").0, json!([{"units": null, "revenue": 50.0}]));
+    assert!(!page("4").1.truncated && !page("9").1.truncated);
+    assert_eq!(page("9").0, json!([]));
+}
+
+#[test]
+fn a_name_is_never_a_pattern() {
+    assert_eq!(url("select=^odd.*$&limit=1"), json!([{"^odd.*$": true}]));
+    assert_eq!(url("agg=^odd.*$:count:n"), json!([{"n": 5}]));
+}
+
+#[test]
+fn generated_queries_agree_with_a_naive_evaluation() {
+    let mut random = naive::Random::new(0x2545_F491_4F6C_DD1D);
+    for round in 0..400 {
+        let rows = naive::rows(&mut random);
+        let table = Table::from_frame(frame(&rows)).unwrap();
+        let query = naive::query(&mut random);
+        let (found, answer) = ask(&table, &query);
+        let (expected, total) = naive::evaluate(&rows, &query);
+        assert!(naive::close(&found, &expected), "round {round}: {query:?}\nfound {found}\nexpected {expected}");
+        assert_eq!(answer.total, total, "round {round}: {query:?}");
+    }
+}
+
+fn frame(rows: &[naive::Row]) -> DataFrame {
+    df!(
+        "segment" => rows.iter().map(|row| row.segment).collect::<Vec<_>>(),
+        "units" => rows.iter().map(|row| row.units).collect::<Vec<_>>(),
+        "revenue" => rows.iter().map(|row| row.revenue).collect::<Vec<_>>(),
+        "active" => rows.iter().map(|row| row.active).collect::<Vec<_>>(),
+    )
+    .unwrap()
+}

@@ -1,0 +1,190 @@
+//! A data set in memory: read from an open file, never from a path, and brought to the few types that queries know.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use polars::prelude::{
+    CsvParseOptions, CsvReadOptions, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
+};
+use serde::Serialize;
+
+use super::error::{Error, reading};
+use super::literal::zone;
+use super::schema::{Kind, Schema, unsupported};
+
+/// The largest file, because it is read into memory.
+pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// The most bytes that a Parquet file may say it unfolds to: a small file can describe a very large table.
+pub const MAX_UNFOLDED_BYTES: u64 = 4 * MAX_FILE_BYTES;
+/// The most rows of a data set; Polars itself counts to 2^32.
+pub const MAX_ROWS: u64 = 100_000_000;
+
+/// The format of a data set's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header (RFC 4180), in UTF-8.
+    Csv,
+}
+
+impl Format {
+    /// The format that a file's extension stands for.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+        })
+    }
+}
+
+/// A table of served types. Cloning it is cheap, and it never changes.
+#[derive(Clone)]
+pub struct Table {
+    frame: Arc<DataFrame>,
+    schema: Arc<Schema>,
+}
+
+impl fmt::Debug for Table {
+    /// Never the rows: they are a tenant's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("rows", &self.rows()).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// Reads a file that someone else has opened, from where it stands. The bytes are copied: whoever cuts the file
+    /// short afterwards cannot reach us, as they could a mapping.
+    pub fn from_file(file: File, format: Format) -> Result<Self, Error> {
+        Self::from_bytes(bytes_of(file)?, format)
+    }
+
+    /// Reads a file's content.
+    pub fn from_bytes(bytes: Vec<u8>, format: Format) -> Result<Self, Error> {
+        let frame = match format {
+            Format::Parquet => parquet(bytes)?,
+            Format::Csv => reading(format, || csv(bytes))?,
+        };
+        if frame.width() == 0 {
+            return Err(Error::Corrupt { format, detail: "there are no columns".to_owned() });
+        }
+        reading(format, || Ok(Self::from_frame(frame)))?
+    }
+
+    /// Takes a frame, and brings it to the types that are served.
+    pub(super) fn from_frame(mut frame: DataFrame) -> Result<Self, Error> {
+        for (index, dtype) in frame.dtypes().into_iter().enumerate() {
+            let column = &frame.columns()[index];
+            if let Some(target) = normal(&dtype).ok_or_else(|| unsupported(column.name(), &dtype))? {
+                let cast = column.strict_cast(&target).map_err(|_| unsupported(column.name(), &dtype))?;
+                frame.replace_column(index, cast)?;
+            }
+        }
+        frame.rechunk_mut_par();
+        let schema = Schema::of(frame.schema())?;
+        Ok(Self { frame: Arc::new(frame), schema: Arc::new(schema) })
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.frame.height()
+    }
+
+    /// The memory that it takes, for a cache's budget.
+    pub fn estimated_size(&self) -> usize {
+        self.frame.estimated_size()
+    }
+
+    pub(super) fn frame(&self) -> &DataFrame {
+        &self.frame
+    }
+}
+
+/// The type that a column is kept in: None if that is its own, and nothing at all if it is not served.
+#[expect(clippy::option_option, reason = "served or not, and cast or not, are two questions")]
+fn normal(dtype: &DataType) -> Option<Option<DataType>> {
+    match dtype {
+        // One width for the large ones: then a 64-bit literal compares with every integer without loss.
+        DataType::UInt64 | DataType::Int128 | DataType::UInt128 => Some(Some(DataType::Int64)),
+        DataType::Float16 => Some(Some(DataType::Float32)),
+        // A column without any value, as CSV has them, is a text that is always null.
+        DataType::Categorical(..) | DataType::Enum(..) | DataType::Null => Some(Some(DataType::String)),
+        DataType::Datetime(_, found) => {
+            let target = DataType::Datetime(TimeUnit::Microseconds, zone(found.is_some()));
+            Some((*dtype != target).then_some(target))
+        }
+        other => Kind::of(other).map(|_| None),
+    }
+}
+
+fn bytes_of(file: File) -> Result<Vec<u8>, Error> {
+    let size = file.metadata()?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(Error::TooLarge { size, limit: MAX_FILE_BYTES });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // The file may grow while it is read.
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if read as u64 > MAX_FILE_BYTES {
+        return Err(Error::TooLarge { size: read as u64, limit: MAX_FILE_BYTES });
+    }
+    Ok(bytes)
+}
+
+/// Reads Parquet, once its own description says that it fits.
+fn parquet(bytes: Vec<u8>) -> Result<DataFrame, Error> {
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    let (rows, size) = reading(Format::Parquet, || {
+        let metadata = reader.get_metadata()?;
+        let mut rows = metadata.num_rows as u64;
+        let mut size = 0u64;
+        for group in &metadata.row_groups {
+            rows = rows.max(group.num_rows() as u64);
+            for chunk in group.parquet_columns() {
+                // Polars reserves memory for what is written here, and to fail at that ends the process, so that
+                // nothing could be caught. A negative number is a lie, and counts as the largest.
+                rows = rows.max(u64::try_from(chunk.num_values()).unwrap_or(u64::MAX));
+                size = size.saturating_add(u64::try_from(chunk.uncompressed_size()).unwrap_or(u64::MAX));
+            }
+        }
+        Ok((rows, size))
+    })?;
+    if size > MAX_UNFOLDED_BYTES {
+        return Err(Error::TooLarge { size, limit: MAX_UNFOLDED_BYTES });
+    }
+    if rows > MAX_ROWS {
+        return Err(Error::TooLarge { size: rows, limit: MAX_ROWS });
+    }
+    reading(Format::Parquet, || reader.finish())
+}
+
+/// Reads CSV. Types are inferred from all rows, so that a late one cannot contradict an early guess.
+fn csv(bytes: Vec<u8>) -> PolarsResult<DataFrame> {
+    let parse = CsvParseOptions::default().with_try_parse_dates(true);
+    CsvReadOptions::default()
+        .with_infer_schema_length(None)
+        .with_parse_options(parse)
+        .into_reader_with_file_handle(Cursor::new(bytes))
+        .finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! `GET /internal/revocations`: what has been taken back, as server-sent events, for sidecars alone.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::sse::{Event, Sse},
+};
+use futures_util::{Stream, stream};
+
+use crate::{auth::Workload, reply::ProblemReply, revoker::WINDOW, state::App};
+
+/// A comment this often keeps the stream alive and tells a sidecar that the API is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Every event after `Last-Event-ID`, or all that can still matter, and then each new one as it happens.
+pub(crate) async fn revocations(
+    State(app): State<App>,
+    _: Workload,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ProblemReply> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<i64>().ok());
+    let position = match last {
+        Some(id) => id,
+        None => app.store.revocation_id_before(WINDOW).await.map_err(|error| ProblemReply::internal(&error))?,
+    };
+    let follower = Follower { news: app.revoker.news(), app, position, queue: Vec::new(), greeted: false };
+    Ok(Sse::new(stream::unfold(follower, Follower::next)))
+}
+
+struct Follower {
+    app: App,
+    news: tokio::sync::watch::Receiver<u64>,
+    position: i64,
+    /// Newest first, so that `pop` takes them in order.
+    queue: Vec<Event>,
+    greeted: bool,
+}
+
+impl Follower {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        if !self.greeted {
+            self.greeted = true;
+            let hello = Event::default().id(self.position.to_string()).event("hello").data("{}");
+            return Some((Ok(hello), self));
+        }
+        loop {
+            if let Some(event) = self.queue.pop() {
+                return Some((Ok(event), self));
+            }
+            // Marked as seen before the read: an event that comes in between wakes the next wait.
+            self.news.mark_unchanged();
+            match self.app.store.revocations_after(self.position).await {
+                Ok(rows) if !rows.is_empty() => {
+                    self.position = rows.last().map_or(self.position, |row| row.id);
+                    let event = |row: &crate::store::RevocationRow| {
+                        let data = serde_json::to_string(&row.event).unwrap_or_default();
+                        Event::default().id(row.id.to_string()).event("revocation").data(data)
+                    };
+                    self.queue = rows.iter().rev().map(event).collect();
+                }
+                Ok(_) => {
+                    let stopping = self.app.stopping.clone();
+                    tokio::select! {
+                        _ = self.news.changed() => (),
+                        () = tokio::time::sleep(KEEP_ALIVE) => {
+                            return Some((Ok(Event::default().comment("alive")), self));
+                        }
+                        () = stopping.cancelled() => return None,
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "revocations not readable, the stream ends");
+                    return None;
+                }
+            }
+        }
+    }
+}

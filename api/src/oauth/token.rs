@@ -1,0 +1,206 @@
+//! `POST /oauth/token`, `/oauth/revoke` and `/oauth/introspect`: for sidecars, which authenticate with their workload's own
+//! token (RFC 7523, section 2.2).
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use kyros_shared_config::{
+    Actor, DashboardSlug,
+    clock::unix_now,
+    crypto::{random_id, sha256_base64url},
+};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    OAuthError, OAuthForm,
+    grant::{self, Decision},
+};
+use crate::{
+    reply::json_no_store,
+    state::App,
+    store::{AppSession, AuditLine, CodeGrant, Outcome, Session},
+};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+#[derive(Serialize)]
+struct TokenAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    /// How long the app session may live at most, in seconds.
+    refresh_expires_in: i64,
+}
+
+/// The dashboard whose sidecar speaks.
+fn client(app: &App, form: &OAuthForm) -> Result<DashboardSlug, OAuthError> {
+    if form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
+        return Err(OAuthError::invalid_client());
+    }
+    let assertion = form.get("client_assertion").ok_or_else(OAuthError::invalid_client)?;
+    let workload = app.workload_verifier.verify(assertion).map_err(|_| OAuthError::invalid_client())?;
+    DashboardSlug::from_audience(&workload.subject).ok_or_else(OAuthError::invalid_client)
+}
+
+/// Redeems a code or renews a token.
+pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
+    let result = async {
+        let dashboard = client(&app, &form)?;
+        match form.required("grant_type")? {
+            "authorization_code" => redeem(&app, &form, &dashboard).await,
+            "refresh_token" => renew(&app, &form, &dashboard).await,
+            _ => Err(OAuthError::unsupported_grant_type()),
+        }
+    };
+    match result.await {
+        Ok(answer) => json_no_store(StatusCode::OK, &answer),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// RFC 6749, section 4.1.3, with PKCE (RFC 7636, section 4.6).
+async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
+    let challenge = sha256_base64url(form.required("code_verifier")?.as_bytes());
+    let (code, redirect_uri) = (form.required("code")?, form.required("redirect_uri")?);
+    let sid = random_id();
+    let taken = app
+        .store
+        .take_code(code, dashboard, redirect_uri, &challenge, &sid)
+        .await
+        .map_err(|error| OAuthError::server_error(&error))?;
+    let (tenant, session) = match taken {
+        CodeGrant::Granted { tenant, session } => (tenant, session),
+        CodeGrant::Invalid => return Err(OAuthError::invalid_grant()),
+        CodeGrant::Replayed { app_sid } => {
+            // RFC 6749, section 4.1.2: whoever came first may have been the thief.
+            if let Some(sid) = app_sid {
+                let ended = async {
+                    app.store.end_app_session_by_id(&sid).await?;
+                    app.revoker.revoke_sessions(vec![sid]).await
+                };
+                ended.await.map_err(|error| OAuthError::server_error(&error))?;
+            }
+            return Err(OAuthError::invalid_grant());
+        }
+    };
+    let (answer, tenant_uid) = issue(app, &session, &tenant, dashboard, &sid).await?;
+    let handle = app
+        .store
+        .begin_app_session(&sid, &session.sid, &tenant, &tenant_uid, dashboard)
+        .await
+        .map_err(|error| OAuthError::server_error(&error))?;
+    Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer })
+}
+
+/// RFC 6749, section 6. The handle stays the same: it is bound to this workload and never seen by a script.
+async fn renew(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
+    let handle = form.required("refresh_token")?;
+    let found = app.store.app_session(handle, dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
+    let AppSession { sid, tenant, tenant_uid, session, .. } = found.ok_or_else(OAuthError::invalid_grant)?;
+    let (answer, uid_now) = issue(app, &session, &tenant, dashboard, &sid).await?;
+    if uid_now != tenant_uid { Err(OAuthError::invalid_grant()) } else { Ok(answer) }
+}
+
+async fn issue(
+    app: &App,
+    session: &Session,
+    tenant: &kyros_shared_config::TenantId,
+    dashboard: &DashboardSlug,
+    sid: &str,
+) -> Result<(TokenAnswer, String), OAuthError> {
+    let decision = random_id();
+    let client_id = dashboard.audience();
+    let request = grant::Request {
+        identity: &session.identity,
+        tenant,
+        dashboard,
+        session: sid,
+        client_id: &client_id,
+        actor: Some(Actor { sub: client_id.clone() }),
+        not_after: session.expires_at,
+    };
+    let decided = grant::decide(app, &request).map_err(|error| OAuthError::server_error(&error))?;
+    let (outcome, reason) = match &decided {
+        Decision::Granted { .. } => (Outcome::Allowed, "granted"),
+        Decision::Denied => (Outcome::Denied, "not_granted"),
+    };
+    app.note(AuditLine {
+        decision: decision.clone(),
+        action: "issue",
+        outcome,
+        reason,
+        subject: Some(session.identity.subject.clone()),
+        tenant: Some(tenant.to_string()),
+        dashboard: Some(dashboard.to_string()),
+    })
+    .await;
+    match decided {
+        Decision::Denied => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
+        Decision::Granted { token, tenant_uid } => {
+            let answer = TokenAnswer {
+                access_token: token.token.expose().clone(),
+                token_type: "Bearer",
+                expires_in: token.expires_in,
+                refresh_token: None,
+                refresh_expires_in: session.expires_at - unix_now(),
+            };
+            Ok((answer, tenant_uid))
+        }
+    }
+}
+
+/// RFC 7009: ends an app session. Unknown tokens are answered like known ones (section 2.2).
+pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response {
+    let result = async {
+        let dashboard = client(&app, &form)?;
+        let handle = form.required("token")?;
+        let ended =
+            app.store.end_app_session(handle, &dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
+        let sids = ended.into_iter().collect();
+        app.revoker.revoke_sessions(sids).await.map_err(|error| OAuthError::server_error(&error))
+    };
+    match result.await {
+        Ok(()) => json_no_store(StatusCode::OK, &json!({})),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// RFC 7662: what a tenant token of the asking dashboard is worth now. Anything else is inactive, without a reason.
+pub(crate) async fn introspect(State(app): State<App>, form: OAuthForm) -> Response {
+    let result = (|| {
+        let dashboard = client(&app, &form)?;
+        Ok((dashboard, form.required("token")?))
+    })();
+    let (dashboard, token) = match result {
+        Ok(found) => found,
+        Err(error) => return OAuthError::into_response(error),
+    };
+    let scope = app.tenant_verifier.verify(token).ok().filter(|scope| {
+        let snapshot = app.metadata.snapshot();
+        *scope.dashboard() == dashboard
+            && !app.revoker.is_revoked(scope)
+            && snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some()
+    });
+    let body = match scope {
+        None => json!({"active": false}),
+        Some(scope) => json!({
+            "active": true,
+            "token_type": "Bearer",
+            "iss": app.issuer.name(),
+            "aud": scope.dashboard().audience(),
+            "sub": scope.subject(),
+            "tenant_id": scope.tenant(),
+            "dashboard": scope.dashboard(),
+            "roles": scope.roles(),
+            "jti": scope.token_id(),
+            "iat": scope.issued_at(),
+            "exp": scope.expires_at(),
+        }),
+    };
+    json_no_store(StatusCode::OK, &body)
+}

@@ -1,0 +1,85 @@
+//! Routes and their description come from the same lines; the document cannot forget a route.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse as _, Response},
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{data, metadata_api, mock, oauth, state::App};
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Kyros API",
+    description = "Identity, token exchange, metadata and data. Tenant tokens name one tenant and one dashboard; no other \
+                   part of a request ever does.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0"),
+))]
+struct Base;
+
+/// The described routes.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Base::openapi())
+        .routes(routes!(metadata_api::me))
+        .routes(routes!(oauth::exchange::exchange))
+        .routes(routes!(metadata_api::tenant))
+        .routes(routes!(metadata_api::dashboards))
+        .routes(routes!(metadata_api::dashboard))
+        .routes(routes!(data::list))
+        .routes(routes!(data::rows))
+        .routes(routes!(data::schema))
+        .routes(routes!(data::query))
+        .routes(routes!(oauth::metadata::jwks))
+        .routes(routes!(oauth::metadata::server_metadata))
+        .routes(routes!(mock::people))
+        .routes(routes!(mock::token))
+}
+
+/// The OpenAPI document as JSON.
+pub fn document() -> String {
+    let document = router().into_openapi();
+    document.to_pretty_json().unwrap_or_default()
+}
+
+/// `GET /openapi.json`.
+pub(crate) async fn json() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document()).into_response()
+}
+
+/// `GET /docs`: the same as a page, without a script or a foreign host.
+pub(crate) async fn page(State(_): State<App>) -> Html<String> {
+    let document: serde_json::Value = serde_json::from_str(&document()).unwrap_or_default();
+    let mut rows = String::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let description = operation["description"].as_str().unwrap_or_default();
+            let statuses: Vec<String> = operation["responses"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(status, answer)| format!("{status}: {}", answer["description"].as_str().unwrap_or_default()))
+                .collect();
+            rows.push_str(&format!(
+                "<section class=\"card\"><h2><code>{} {}</code></h2><p>{}</p><p class=\"muted\">{}</p><ul><li>{}</li></ul></section>",
+                escape(&method.to_uppercase()),
+                escape(path),
+                escape(summary),
+                escape(description),
+                statuses.iter().map(|status| escape(status)).collect::<Vec<_>>().join("</li><li>"),
+            ));
+        }
+    }
+    Html(format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width,initial-scale=1\"><title>API · Kyros</title><link rel=\"stylesheet\" \
+         href=\"/assets/kyros.css\"></head><body><main class=\"wrap stack\"><h1>Kyros API</h1><p><a \
+         href=\"/openapi.json\">openapi.json</a></p>{rows}</main></body></html>"
+    ))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

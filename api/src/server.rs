@@ -1,0 +1,260 @@
+//! The API put together: parts started in order, routes, background tasks, an orderly end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
+    routing::{get, post},
+};
+use kyros_http_server::{Limits, admin::Operations};
+use kyros_metadata::{MetadataError, Reader};
+use kyros_shared_config::{
+    Issuer, KeyRing, KeySource, TenantVerifier, UserVerifier, WorkloadVerifier, headers::CookieNames,
+    issuer::IssuerError, key_ring::KeyRingError,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
+
+use crate::{
+    ApiSettings,
+    data::DataService,
+    internal,
+    mock::{MockError, MockProvider},
+    oauth, openapi, portal,
+    revoker::Revoker,
+    settings::TrustedIssuer,
+    state::{App, Parts},
+    store::{Audit, Store, StoreError},
+    workloads,
+};
+
+/// How long to wait for the controller's first complete list.
+const METADATA_PATIENCE: Duration = Duration::from_secs(30);
+/// Largest request body, in bytes; queries have their own, smaller limit.
+const MAX_BODY: usize = 256 * 1024;
+/// How often what can never matter again is removed.
+const PURGE_EVERY: Duration = Duration::from_secs(900);
+
+/// Why the API does not start.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// The state folder cannot be used.
+    #[error("state folder {path}: {source}")]
+    StateDir {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Key(#[from] IssuerError),
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The read model is not there.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The mock people cannot be used.
+    #[error(transparent)]
+    Mock(#[from] MockError),
+    /// A trusted issuer's keys cannot be used.
+    #[error("trusted issuer {issuer}: {source}")]
+    Issuer {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong.
+        source: KeyRingError,
+    },
+    /// The list of trusted issuers cannot be read.
+    #[error("trusted issuers {path}: {reason}")]
+    IssuerList {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody could ever sign in.
+    #[error("nobody can sign in: give --mock-people FILE (on localhost) or --trusted-issuers FILE")]
+    NobodyTrusted,
+    /// Workload tokens cannot be written.
+    #[error("workload tokens: {0}")]
+    Workloads(String),
+}
+
+/// A started API.
+pub struct Api {
+    app: App,
+    background: Vec<JoinHandle<()>>,
+    audit_writer: JoinHandle<()>,
+}
+
+impl Api {
+    /// Opens everything. Nothing is served yet, so an error leaves nothing half started.
+    pub async fn start(settings: &ApiSettings) -> Result<Self, ApiError> {
+        let state_error = |source| ApiError::StateDir { path: settings.state_dir.display().to_string(), source };
+        create_private_dir(&settings.state_dir).map_err(state_error)?;
+        let key_path = settings.signing_key.clone().unwrap_or_else(|| settings.state_dir.join("signing-key.pem"));
+        let issuer = Issuer::load_or_generate(&settings.public_url.origin(), &key_path)?;
+        let own_keys = Arc::new(own_key_ring(&issuer)?);
+        let (mock, user_verifiers, rings) = identity_providers(settings)?;
+        let store = Store::open(&settings.state_dir.join("state.db")).await?;
+        let (metadata, follow_metadata) = Reader::open(&settings.metadata_db, METADATA_PATIENCE).await?;
+        let revoker = Revoker::start(store.clone()).await?;
+        let (audit, audit_writer) = Audit::start(&store);
+        let app = App::new(Parts {
+            public_url: settings.public_url.clone(),
+            cookies: CookieNames::new(settings.public_url.is_secure()),
+            tenant_verifier: TenantVerifier::for_data_api(issuer.name(), own_keys.clone()),
+            workload_verifier: WorkloadVerifier::new(issuer.name(), own_keys),
+            issuer,
+            user_verifiers,
+            metadata: metadata.clone(),
+            store,
+            audit,
+            revoker: revoker.clone(),
+            mock,
+            data: DataService::new(&settings.data_dir, settings.query_concurrency),
+            stopping: CancellationToken::new(),
+        });
+        let mut background = vec![tokio::spawn(follow_metadata), tokio::spawn(revoker.follow(metadata))];
+        background.extend(rings.into_iter().map(|ring| tokio::spawn(ring.keep_fresh())));
+        if let Some(folder) = settings.workload_dir.clone() {
+            // Once before anybody is served: a sidecar that starts next finds its token.
+            workloads::write_all(&app, &folder).map_err(|error| ApiError::Workloads(error.to_string()))?;
+            background.push(tokio::spawn(workloads::keep_fresh(app.clone(), folder)));
+        }
+        background.push(tokio::spawn(purge(app.clone())));
+        Ok(Self { app, background, audit_writer })
+    }
+
+    /// The public keys, for sidecars in the same process.
+    pub fn jwks(&self) -> String {
+        self.app.issuer.jwks()
+    }
+
+    /// What the operations port asks.
+    pub fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(ApiOperations(self.app.clone()))
+    }
+
+    /// Serves until `shutdown`, then writes down what is left to write.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let Self { app, background, audit_writer } = self;
+        let stopping = app.stopping.clone();
+        let stop = shutdown.clone();
+        let forward = tokio::spawn(async move {
+            stop.cancelled().await;
+            stopping.cancel();
+        });
+        kyros_http_server::serve_router(listener, Limits::default(), router(app.clone()), shutdown).await;
+        forward.abort();
+        for task in background {
+            task.abort();
+            let _ = task.await;
+        }
+        let store = app.store.clone();
+        // The audit's writer ends once nobody can note anything any more.
+        drop(app);
+        if tokio::time::timeout(Duration::from_secs(5), audit_writer).await.is_err() {
+            tracing::error!("the audit's last lines may be missing");
+        }
+        store.close().await;
+    }
+}
+
+fn own_key_ring(issuer: &Issuer) -> Result<KeyRing, ApiError> {
+    KeyRing::new(KeySource::Fixed(issuer.jwks()))
+        .map_err(|source| ApiError::Issuer { issuer: issuer.name().to_owned(), source })
+}
+
+type IdentityProviders = (Option<MockProvider>, Vec<UserVerifier>, Vec<Arc<KeyRing>>);
+
+fn identity_providers(settings: &ApiSettings) -> Result<IdentityProviders, ApiError> {
+    let mut trusted = match &settings.trusted_issuers {
+        None => Vec::new(),
+        Some(path) => {
+            let list_error = |reason: String| ApiError::IssuerList { path: path.display().to_string(), reason };
+            let text = std::fs::read_to_string(path).map_err(|error| list_error(error.to_string()))?;
+            serde_yaml::from_str::<Vec<TrustedIssuer>>(&text).map_err(|error| list_error(error.to_string()))?
+        }
+    };
+    let mut mock = None;
+    if let Some(people) = &settings.mock_people {
+        let (provider, trust) = MockProvider::start(people, &settings.public_url, &settings.state_dir)?;
+        mock = Some(provider);
+        trusted.push(trust);
+    }
+    if trusted.is_empty() {
+        return Err(ApiError::NobodyTrusted);
+    }
+    let mut verifiers = Vec::new();
+    let mut rings = Vec::new();
+    for issuer in trusted {
+        let keys = KeyRing::new(issuer.key_source())
+            .map(Arc::new)
+            .map_err(|source| ApiError::Issuer { issuer: issuer.issuer.clone(), source })?;
+        rings.push(keys.clone());
+        verifiers.push(UserVerifier::new(issuer.issuer, issuer.audience, issuer.tenants_claim, keys));
+    }
+    Ok((mock, verifiers, rings))
+}
+
+fn create_private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+async fn purge(app: App) {
+    loop {
+        if let Err(error) = app.store.purge().await {
+            tracing::warn!(%error, "old sessions not removed");
+        }
+        tokio::time::sleep(PURGE_EVERY).await;
+    }
+}
+
+fn router(app: App) -> Router {
+    let (described, _) = openapi::router().split_for_parts();
+    let nosniff =
+        SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    described
+        .merge(portal::router())
+        .route("/oauth/authorize", get(oauth::authorize::authorize))
+        .route("/oauth/token", post(oauth::token::token))
+        .route("/oauth/revoke", post(oauth::token::revoke))
+        .route("/oauth/introspect", post(oauth::token::introspect))
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::page))
+        .route("/internal/revocations", get(internal::revocations))
+        .fallback(portal::not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CompressionLayer::new())
+        .layer(nosniff)
+        .layer(axum::middleware::from_fn(portal::protect))
+        .with_state(app)
+}
+
+struct ApiOperations(App);
+
+impl Operations for ApiOperations {
+    fn not_ready_because(&self) -> Vec<String> {
+        let snapshot = self.0.metadata.snapshot();
+        if snapshot.epoch == 0 { vec!["no complete list of tenants yet".to_owned()] } else { Vec::new() }
+    }
+
+    fn metrics(&self) -> String {
+        let snapshot = self.0.metadata.snapshot();
+        format!(
+            "# HELP kyros_api_tenants Tenants in the read model.\n# TYPE kyros_api_tenants gauge\nkyros_api_tenants {}\n\
+             # HELP kyros_api_dashboards Dashboards in the read model.\n# TYPE kyros_api_dashboards gauge\n\
+             kyros_api_dashboards {}\n",
+            snapshot.tenants.len(),
+            snapshot.dashboards.len()
+        )
+    }
+}

@@ -1,0 +1,76 @@
+//! What has been taken back, numbered, so that a sidecar that was away can catch up.
+
+use kyros_shared_config::{DashboardSlug, TenantId, clock::unix_now};
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, from_json, to_json};
+
+/// Kept this long, in seconds: far longer than any token that an entry could still concern.
+const KEPT_FOR: i64 = 24 * 3600;
+/// Most events that one read returns.
+const BATCH: i64 = 500;
+
+/// One event of the revocation stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Revocation {
+    /// One session of a dashboard, for good.
+    Session { sid: String },
+    /// Every token issued until `at` that fits.
+    Scope {
+        at: i64,
+        tenant: TenantId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dashboard: Option<DashboardSlug>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+    },
+}
+
+/// An event and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RevocationRow {
+    pub(crate) id: i64,
+    pub(crate) at: i64,
+    pub(crate) event: Revocation,
+}
+
+impl Store {
+    /// Writes events down, before anybody hears of them.
+    pub(crate) async fn add_revocations(&self, events: &[Revocation]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with(super::BEGIN).await?;
+        for event in events {
+            sqlx::query("INSERT INTO revocations (at, event) VALUES ($1, $2)")
+                .bind(unix_now())
+                .bind(to_json(event))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query("DELETE FROM revocations WHERE at < $1")
+            .bind(unix_now() - KEPT_FOR)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The events after a number, in order.
+    pub(crate) async fn revocations_after(&self, id: i64) -> Result<Vec<RevocationRow>, StoreError> {
+        let rows: Vec<(i64, i64, String)> =
+            sqlx::query_as("SELECT id, at, event FROM revocations WHERE id > $1 ORDER BY id LIMIT $2")
+                .bind(id)
+                .bind(BATCH)
+                .fetch_all(&self.pool)
+                .await?;
+        rows.into_iter().map(|(id, at, event)| Ok(RevocationRow { id, at, event: from_json(&event)? })).collect()
+    }
+
+    /// The newest event that is older than `age` seconds: where a sidecar that remembers nothing must begin.
+    pub(crate) async fn revocation_id_before(&self, age: i64) -> Result<i64, StoreError> {
+        let id: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM revocations WHERE at < $1")
+            .bind(unix_now() - age)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(id.unwrap_or(0))
+    }
+}

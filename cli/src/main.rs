@@ -1,0 +1,93 @@
+//! The `kyros` program.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kyros::{
+    data::{self, DataCommand},
+    up::{self, UpArgs},
+    validate::{self, ValidateArgs},
+};
+use kyros_shared_config::{
+    crypto::install_provider,
+    telemetry::{self, LogFormat},
+};
+
+/// Twice as fast on group-bys as the system's allocator (docs/decisions).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Dashboards for many tenants, with isolation that can be proved.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  cargo kyros up
+  cargo kyros validate data/manifests
+  cargo kyros data import orders.csv --tenant acme --dashboard clv --dataset transactions"
+)]
+struct Cli {
+    /// What is logged, as a `tracing` filter.
+    #[arg(long, env = "KYROS_LOG", default_value = "warn", global = true)]
+    log: String,
+    /// How log lines look.
+    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine.
+    Up(UpArgs),
+    /// Check a folder of manifests.
+    Validate(ValidateArgs),
+    /// Work with tenants' data.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Print the definitions of the custom resources as YAML.
+    Crds,
+    /// Print the API's OpenAPI document.
+    Openapi,
+}
+
+/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    install_provider();
+    if let Err(error) = telemetry::start(&cli.log, cli.log_format) {
+        eprintln!("kyros: {error}");
+        return ExitCode::from(EX_USAGE);
+    }
+    match run(cli.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("kyros: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Up(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(up::run(args))?;
+            Ok(true)
+        }
+        Command::Validate(args) => Ok(validate::run(&args.dir)),
+        Command::Data(command) => data::run(&command).map(|()| true),
+        Command::Crds => {
+            print!("{}", kyros_controller::resources::crds_yaml()?);
+            Ok(true)
+        }
+        Command::Openapi => {
+            println!("{}", kyros_api::openapi_document());
+            Ok(true)
+        }
+    }
+}

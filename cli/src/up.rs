@@ -1,0 +1,291 @@
+//! `kyros up`: gateway, API, controller, dashboards and their sidecars in one process, on loopback.
+//!
+//! Every socket is bound before any part starts, so that a taken port is a sentence and not half an installation.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use kyros_api::{Api, ApiSettings};
+use kyros_controller::{ProjectSettings, Projector, directory};
+use kyros_dashboard_kit::DataClient;
+use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
+use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl};
+use kyros_sidecar::{Gateway, GatewaySettings, Listeners, Sidecar, SidecarSettings, settings::Routes};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    data::{PATIENCE, make_demo},
+    output::{Steps, bold},
+};
+
+/// Requests in flight may take this long to end after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Run everything on this machine.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  cargo kyros up
+  cargo kyros up --listen 127.0.0.1:9000 --state /tmp/kyros --manifests my/manifests --people my/people.yaml")]
+pub struct UpArgs {
+    /// Where browsers connect; port 0 picks a free one. Only loopback: there are no passwords.
+    #[arg(long, env = "KYROS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// The data folder; demo data is made there when it has none.
+    #[arg(long, env = "KYROS_DATA_DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// The folder of Tenant and Dashboard manifests.
+    #[arg(long, env = "KYROS_MANIFESTS", default_value = "data/manifests")]
+    pub manifests: PathBuf,
+    /// The people of the mock identity provider.
+    #[arg(long, env = "KYROS_MOCK_PEOPLE", default_value = "data/people.yaml")]
+    pub people: PathBuf,
+    /// The folder for sessions and keys.
+    #[arg(long, env = "KYROS_STATE_DIR", default_value = ".kyros")]
+    pub state: PathBuf,
+}
+
+/// One dashboard's sockets and addresses.
+struct Site {
+    slug: DashboardSlug,
+    listeners: Listeners,
+    address: SocketAddr,
+    egress: SocketAddr,
+    upstream: Upstream,
+}
+
+enum Upstream {
+    /// One of ours, served in this process.
+    Ours { router: fn(DataClient) -> axum::Router, listener: TcpListener, address: SocketAddr },
+    /// Somebody else's, expected on its resource's port.
+    Theirs { port: i32 },
+}
+
+impl Upstream {
+    fn address(&self) -> String {
+        match self {
+            Self::Ours { address, .. } => address.to_string(),
+            Self::Theirs { port } => format!("127.0.0.1:{port}"),
+        }
+    }
+}
+
+/// The dashboards that this program brings along.
+fn built_in() -> HashMap<&'static str, fn(DataClient) -> axum::Router> {
+    HashMap::from([("clv", kyros_clv::router as fn(DataClient) -> axum::Router), ("risk", kyros_risk::router)])
+}
+
+/// Starts everything, prints where it is, and runs until Ctrl-C or SIGTERM.
+pub async fn run(args: UpArgs) -> anyhow::Result<()> {
+    let shutdown = shutdown_on_signal();
+    let started = Instant::now();
+    let steps = Steps::new();
+    if !args.listen.ip().is_loopback() {
+        bail!("{} is not loopback: people sign in here without passwords, so nobody else may reach it", args.listen);
+    }
+    steps.now("reading manifests");
+    let gateway_listener = bind_gateway(args.listen).await?;
+    let public_url = "http://kyros.localhost".parse::<PublicUrl>()?.on_port(gateway_listener.local_addr()?.port());
+    let _lock = lock_state(&args.state)?;
+    let project = ProjectSettings {
+        source: format!("dir:{}", args.manifests.display()),
+        metadata_db: args.state.join("metadata.db"),
+    };
+    let projector = Projector::start(&project).await?;
+    let sites = bind_sites(&args.manifests).await?;
+    let data_dir = args.data.clone();
+    tokio::task::block_in_place(|| make_demo(&data_dir, |message| steps.now(message)))
+        .with_context(|| format!("demo data in {}", args.data.display()))?;
+
+    steps.now("starting the API");
+    let api_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let api_address = api_listener.local_addr()?;
+    let workloads = args.state.join("workloads");
+    let api = Api::start(&ApiSettings {
+        listen: api_address,
+        admin_listen: None,
+        public_url: public_url.clone(),
+        state_dir: args.state.clone(),
+        metadata_db: project.metadata_db.clone(),
+        data_dir: args.data.clone(),
+        signing_key: None,
+        mock_people: Some(args.people.clone()),
+        trusted_issuers: None,
+        workload_dir: Some(workloads.clone()),
+        query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
+    })
+    .await?;
+    let mut parts = JoinSet::new();
+    parts.spawn(projector.run(shutdown.clone()));
+    parts.spawn(api.serve(api_listener, shutdown.clone()));
+
+    steps.now("starting dashboards and sidecars");
+    let api_url: Url = format!("http://{api_address}").parse()?;
+    let mut routes = Vec::new();
+    let mut theirs = Vec::new();
+    let mut sidecars = Vec::new();
+    for site in sites {
+        routes.push((site.slug.clone(), site.address.to_string()));
+        let settings = sidecar_settings(&site, &public_url, &api_url, &workloads);
+        let sidecar = Arc::new(Sidecar::new(settings)?);
+        match site.upstream {
+            Upstream::Ours { router, listener, .. } => {
+                let data = DataClient::new(format!("http://{}", site.egress).parse()?)?;
+                parts.spawn(kyros_dashboard_kit::serve(listener, router(data), shutdown.clone()));
+            }
+            Upstream::Theirs { port } => theirs.push((site.slug.clone(), port, site.egress)),
+        }
+        parts.spawn(sidecar.clone().serve(site.listeners, shutdown.clone()));
+        sidecars.push(sidecar);
+    }
+    steps.now("waiting for keys");
+    wait_until_ready(&sidecars, &shutdown).await?;
+    let gateway = GatewaySettings {
+        listen: args.listen,
+        public_url: public_url.clone(),
+        api_upstream: api_address.to_string(),
+        routes: Routes::Table(routes),
+        drain: DRAIN,
+    };
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        if let Err(error) = Gateway::serve(gateway, gateway_listener, stop).await {
+            tracing::error!(%error, "gateway");
+        }
+    });
+    steps.finish();
+    announce(&public_url, &args, &theirs, started.elapsed());
+    shutdown.cancelled().await;
+    eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
+    while parts.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn bind_gateway(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
+            "port {} of {} is taken; stop what uses it, or choose another: cargo kyros up --listen {}:{}",
+            address.port(),
+            address.ip(),
+            address.ip(),
+            address.port().checked_add(1).unwrap_or(8080),
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
+    }
+}
+
+/// Two processes on one state folder would write over each other.
+fn lock_state(state: &Path) -> anyhow::Result<File> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("state folder {}", state.display()))?;
+    let lock = File::options().create(true).write(true).truncate(false).open(state.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another kyros up uses the state folder {}; stop it, or choose another folder with --state",
+            state.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).context("state folder"),
+    }
+}
+
+/// One site per Dashboard resource.
+async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
+    let set = match directory::load(manifests) {
+        Ok(set) => set,
+        // The projector has just read the same folder; it changed in between.
+        Err(_) => bail!("the manifests in {} changed while starting; start again", manifests.display()),
+    };
+    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let ours = built_in();
+    let mut sites = Vec::new();
+    for dashboard in set.dashboards {
+        let name = dashboard.metadata.name.clone().unwrap_or_default();
+        let slug: DashboardSlug = name.parse().with_context(|| format!("dashboard {name:?}"))?;
+        let upstream = match ours.get(name.as_str()) {
+            Some(router) => {
+                let listener = free().await?;
+                Upstream::Ours { router: *router, address: listener.local_addr()?, listener }
+            }
+            None => Upstream::Theirs { port: dashboard.spec.port },
+        };
+        let (public, egress) = (free().await?, free().await?);
+        sites.push(Site {
+            slug,
+            address: public.local_addr()?,
+            egress: egress.local_addr()?,
+            listeners: Listeners { public, egress: Some(egress), admin: None },
+            upstream,
+        });
+    }
+    Ok(sites)
+}
+
+fn sidecar_settings(site: &Site, public_url: &PublicUrl, api_url: &Url, workloads: &Path) -> SidecarSettings {
+    let jwks = api_url.join("/.well-known/jwks.json").map_or_else(|_| KeySource::Fixed(String::new()), KeySource::Url);
+    SidecarSettings {
+        listen: site.address,
+        upstream: site.upstream.address(),
+        dashboard: site.slug.clone(),
+        tenant: None,
+        issuer: public_url.origin(),
+        jwks,
+        public_url: Some(public_url.clone()),
+        api_url: Some(api_url.clone()),
+        workload_token: Some(workloads.join(format!("{}.jwt", site.slug))),
+        egress_listen: Some(site.egress),
+        admin_listen: None,
+        behind_gateway: true,
+        max_body_bytes: kyros_sidecar::settings::DEFAULT_MAX_BODY_BYTES,
+        upstream_timeout: Duration::from_secs(60),
+        drain: DRAIN,
+    }
+}
+
+async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    for sidecar in sidecars {
+        loop {
+            let reasons = sidecar.not_ready_because();
+            if reasons.is_empty() {
+                break;
+            }
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("not ready after {} s: {}", PATIENCE.as_secs(), reasons.join("; "));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+fn announce(public_url: &PublicUrl, args: &UpArgs, theirs: &[(DashboardSlug, i32, SocketAddr)], took: Duration) {
+    println!("{}  {}", bold("Portal"), bold(&public_url.to_string()));
+    println!("People  {} (no passwords; tokens: curl {public_url}/mock/people)", args.people.display());
+    if let Ok(text) = std::fs::read_to_string(&args.people) {
+        for line in text.lines().filter(|line| line.trim_start().starts_with("- sub:")) {
+            println!("        {}", line.trim_start().trim_start_matches("- sub:").trim());
+        }
+    }
+    for (slug, port, egress) in theirs {
+        println!("Run {slug} on 127.0.0.1:{port} with KYROS_API_URL=http://{egress}");
+    }
+    println!("Ready in {:.1} s. Ctrl-C stops it.", took.as_secs_f64());
+}

@@ -1,0 +1,42 @@
+//! The custom resources, group `kyros.dev`, version `v1alpha1`, and their definitions.
+
+pub mod conditions;
+#[expect(unreachable_pub, reason = "KubeSchema copies each public struct into a function body")]
+mod dashboard;
+mod rules;
+mod schema;
+#[expect(unreachable_pub, reason = "KubeSchema copies each public struct into a function body")]
+mod tenant;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use self::{
+    dashboard::{Dashboard, DashboardSpec, DashboardStatus, Isolation},
+    tenant::{Branding, Member, Subject, Tenant, TenantLimits, TenantSpec, TenantState, TenantStatus},
+};
+
+/// The API group of every resource.
+pub const GROUP: &str = "kyros.dev";
+/// The only version so far.
+pub const VERSION: &str = "v1alpha1";
+/// What a manifest writes in `apiVersion`.
+pub const API_VERSION: &str = "kyros.dev/v1alpha1";
+
+/// The definitions that a cluster installs.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![Tenant::crd(), Dashboard::crd()]
+}
+
+/// The definitions as one YAML stream, for `kubectl apply`.
+pub fn crds_yaml() -> Result<String, serde_yaml::SerializeError> {
+    let mut yaml = String::new();
+    for crd in crds() {
+        yaml.push_str("---\n");
+        yaml.push_str(&serde_yaml::to_string(&crd)?);
+    }
+    Ok(yaml)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Schemas of borrowed Kubernetes types, with the bounds that those types lack.
+
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::rules;
+use crate::limits;
+
+/// Environment variables as in a container, with bounds, and without Kyros's own.
+pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
+    let mut item = EnvVar::json_schema(generator);
+    amend(
+        &mut item,
+        "/properties/name",
+        json!({
+            "minLength": 1,
+            "maxLength": limits::ENV_NAME_LENGTH,
+            "pattern": limits::ENV_NAME_PATTERN,
+        }),
+    );
+    amend(&mut item, "/properties/value", json!({ "maxLength": limits::ENV_VALUE_LENGTH }));
+    item.insert("x-kubernetes-validations".to_owned(), json!([rules::env_not_reserved()]));
+    json_schema!({
+        "type": "array",
+        "items": item,
+        "maxItems": limits::ENV,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+    })
+}
+
+/// Resources as in a container; quantities are checked here, because nothing checks them before the Deployment would.
+pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = ResourceRequirements::json_schema(generator);
+    let quantities = json!({
+        "type": "object",
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "pattern": limits::QUANTITY_PATTERN,
+        },
+    });
+    for list in ["limits", "requests"] {
+        amend(&mut schema, &format!("/properties/{list}"), quantities.clone());
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        // Claims refer to a list in the PodSpec that a Dashboard does not have.
+        properties.remove("claims");
+    }
+    schema
+}
+
+/// Sets keywords of the schema at `pointer`.
+fn amend(schema: &mut Schema, pointer: &str, keywords: Value) {
+    if let (Some(Value::Object(target)), Value::Object(mut keywords)) = (schema.pointer_mut(pointer), keywords) {
+        Map::append(target, &mut keywords);
+    }
+}

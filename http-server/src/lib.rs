@@ -1,0 +1,234 @@
+//! The accept loop of every Kyros server. It decides how long a client may take and how many there may be, and it drains.
+//!
+//! ```text
+//!  listener ──► permit ──► HTTP/1.1 connection (header deadline, header limits) ──► service
+//!                                     ▲
+//!                 shutdown token ─────┘  answers what is in flight, then closes, at most `drain`
+//! ```
+//!
+//! It exists because `axum::serve` (0.8.9) gives hyper no timer, which silently switches the header deadline off. It never
+//! looks at what a request asks for.
+
+pub mod admin;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service as _;
+
+/// An error of a response body; it ends the connection.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What one server allows its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first to the last byte of a request's head, and between requests on a kept connection.
+    pub header_timeout: Duration,
+    /// Header fields per request.
+    pub max_headers: usize,
+    /// Bytes of a request's head.
+    pub max_head_bytes: usize,
+    /// Connections at a time; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long requests in flight may take to end once the server is asked to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Ten seconds suffice for any real client and bound what a slow-header attack can hold.
+            header_timeout: Duration::from_secs(10),
+            max_headers: 100,
+            max_head_bytes: 32 * 1024,
+            max_connections: 4096,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The address of the client's socket, as an extension of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Serves until `shutdown`, then stops accepting, answers what is in flight and returns.
+pub async fn serve<F, R, B>(listener: TcpListener, limits: Limits, service: F, shutdown: CancellationToken)
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let connections = TaskTracker::new();
+    loop {
+        // A closed semaphore is the only error, and nobody closes this one.
+        let permit = tokio::select! {
+            permit = permits.clone().acquire_owned() => permit,
+            () = shutdown.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or the client is gone already: neither is a reason to end.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let service = service.clone();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(limits.max_headers)
+            .max_buf_size(limits.max_head_bytes)
+            .half_close(false)
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(PeerAddr(peer));
+                    let response = service(request);
+                    async move { Ok::<_, Infallible>(response.await) }
+                }),
+            )
+            .with_upgrades();
+        let stop = shutdown.clone();
+        connections.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, %peer, "connection ended");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
+        tracing::warn!(seconds = limits.drain.as_secs(), "drain deadline passed, closing what is left");
+    }
+}
+
+/// Serves an axum router through the same loop.
+pub async fn serve_router(listener: TcpListener, limits: Limits, router: axum::Router, shutdown: CancellationToken) {
+    let service = move |request: Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            match router.call(request).await {
+                Ok(response) => response,
+                Err(infallible) => match infallible {},
+            }
+        }
+    };
+    serve(listener, limits, service, shutdown).await;
+}
+
+/// Cancelled on the first Ctrl-C or SIGTERM. The second one ends the process at once.
+pub fn shutdown_on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        cancel.cancel();
+        wait_for_signal().await;
+        // 130 is what shells report for a program that Ctrl-C ended.
+        std::process::exit(130);
+    });
+    token
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => (),
+        _ = terminate.recv() => (),
+    }
+}
+
+/// A router as a hyper service, for callers that own their connections.
+pub fn hyper_service(router: axum::Router) -> TowerToHyperService<axum::Router> {
+    TowerToHyperService::new(router)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    async fn start(limits: Limits, delay: Duration) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let service = move |_| async move {
+            tokio::time::sleep(delay).await;
+            Response::new(http_body_util::Full::new(Bytes::from_static(b"ok")))
+        };
+        let task = tokio::spawn(serve(listener, limits, service, shutdown.clone()));
+        (address, shutdown, task)
+    }
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_finishes_its_header_is_cut_off() {
+        let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
+        let (address, shutdown, task) = start(limits, Duration::ZERO).await;
+        let answer = ask(address, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
+        assert!(!answer.contains("200"), "{answer}");
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn too_many_headers_are_refused() {
+        let (address, shutdown, task) = start(Limits::default(), Duration::ZERO).await;
+        let headers: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+        let answer = ask(address, &format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn shutdown_answers_what_is_in_flight_and_accepts_no_more() {
+        let (address, shutdown, task) = start(Limits::default(), Duration::from_millis(200)).await;
+        let asking = tokio::spawn(async move { ask(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        shutdown.cancel();
+        assert!(asking.await.unwrap().ends_with("ok"));
+        task.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

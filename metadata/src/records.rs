@@ -1,0 +1,101 @@
+//! What the read model keeps of a `Tenant` and of a `Dashboard`.
+
+use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
+use serde::Serialize;
+
+/// How a tenant looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Branding {
+    /// `#rrggbb`, or empty for the default.
+    pub accent_color: String,
+    /// An address, or empty for none.
+    pub logo_url: String,
+}
+
+/// What a tenant may use at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Queries that run at once.
+    pub concurrent_queries: u32,
+    /// Requests per second to the data API.
+    pub requests_per_second: u32,
+}
+
+/// Whom a member entry names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberKind {
+    /// A person, by subject or e-mail address.
+    User(String),
+    /// Everybody whose token lists this group.
+    Group(String),
+}
+
+/// Who may choose a tenant, with what roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Whom.
+    pub kind: MemberKind,
+    /// The roles, passed on to the dashboards.
+    pub roles: Vec<String>,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// The resource's name.
+    pub id: TenantId,
+    /// The resource's uid: another uid under the same name is another tenant.
+    pub uid: String,
+    /// For people.
+    pub display_name: String,
+    /// Closed for everybody until further notice.
+    pub suspended: bool,
+    /// How it looks.
+    pub branding: Branding,
+    /// What it may use.
+    pub limits: Limits,
+    /// Who may choose it.
+    pub members: Vec<Member>,
+    /// What it may open, in the order of its resource. Nothing means nothing.
+    pub dashboards: Vec<DashboardSlug>,
+}
+
+/// Whether one workload serves all tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Isolation {
+    /// One workload for all; its code is trusted to keep requests apart.
+    Shared,
+    /// One workload per tenant.
+    PerTenant,
+}
+
+impl Isolation {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "Shared",
+            Self::PerTenant => "PerTenant",
+        }
+    }
+
+    /// Unknown means the stricter one.
+    pub(crate) fn from_stored(text: &str) -> Self {
+        if text == "Shared" { Self::Shared } else { Self::PerTenant }
+    }
+}
+
+/// A dashboard. Who may open it stands on the tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DashboardRecord {
+    /// The resource's name.
+    pub slug: DashboardSlug,
+    /// The resource's uid.
+    pub uid: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Whether one workload serves all tenants.
+    pub isolation: Isolation,
+    /// The only datasets that its tokens can read.
+    pub datasets: Vec<DatasetName>,
+}

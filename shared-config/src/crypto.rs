@@ -1,0 +1,74 @@
+//! The few primitives that Kyros needs beside tokens: random handles, digests, equality in constant time.
+
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// Bytes of randomness in a handle: 256 bits, so that guessing is out of the question.
+pub const HANDLE_BYTES: usize = 32;
+
+/// Chooses `aws-lc-rs` for JSON Web Tokens and TLS. Every `main` calls it first; calling it again does no harm.
+pub fn install_provider() {
+    // An error only says that a provider is installed already, and no other one is compiled in.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Fills a fixed array with randomness from the operating system's generator.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // aws-lc's generator is seeded by the kernel and does not fail afterwards; without randomness nothing here is safe.
+    rand::fill(&mut bytes).expect("the operating system provides randomness");
+    bytes
+}
+
+/// A fresh, unguessable, URL-safe handle of 43 characters.
+pub fn random_handle() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<HANDLE_BYTES>())
+}
+
+/// A short random identifier (128 bits) for things that are named, not guarded: decisions, requests.
+pub fn random_id() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<16>())
+}
+
+/// SHA-256 of some bytes: what is stored of a handle, so that a stolen database opens nothing.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// Base64url (no padding) of SHA-256, the form of PKCE challenges (RFC 7636, section 4.2) and key thumbprints.
+pub fn sha256_base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(sha256(bytes))
+}
+
+/// Compares without telling by its duration where the two differ.
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(left, right).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_long_and_never_repeat() {
+        let (first, second) = (random_handle(), random_handle());
+        assert_eq!(first.len(), 43);
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn pkce_challenge_matches_rfc7636_appendix_b() {
+        let challenge = sha256_base64url(b"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        assert_eq!(challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn equality_needs_the_same_length_and_bytes() {
+        assert!(constant_time_eq(b"abc", b"abc"));
+        assert!(!constant_time_eq(b"abc", b"abd"));
+        assert!(!constant_time_eq(b"abc", b"abcd"));
+    }
+}

@@ -1,0 +1,142 @@
+//! The names of headers and cookies that parts share, and the one rule which incoming headers are reserved.
+
+use http::HeaderName;
+
+/// The tenant that the sidecar resolved.
+pub const TENANT: HeaderName = HeaderName::from_static("x-kyros-tenant");
+/// The dashboard that the sidecar guards.
+pub const DASHBOARD: HeaderName = HeaderName::from_static("x-kyros-dashboard");
+/// The person's subject (`sub`).
+pub const USER: HeaderName = HeaderName::from_static("x-kyros-user");
+/// The person's e-mail address.
+pub const EMAIL: HeaderName = HeaderName::from_static("x-kyros-email");
+/// The person's roles in the tenant, separated by commas.
+pub const ROLES: HeaderName = HeaderName::from_static("x-kyros-roles");
+/// An opaque id that lives as long as the session; the sidecar's egress takes it in place of a token.
+pub const SESSION: HeaderName = HeaderName::from_static("x-kyros-session");
+/// The id of a decision, the same as in the audit log.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Client addresses, newest last.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `http` or `https`, as the client sees it.
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host that the client asked for.
+pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Paths under this prefix of a dashboard's host belong to the sidecar.
+pub const SIDECAR_PREFIX: &str = "/.kyros/";
+/// Where the portal sends the authorization code.
+pub const CALLBACK_PATH: &str = "/.kyros/callback";
+
+/// Names equal to one of these, once lower-cased and with `_` and `.` as `-`, come from outside only to deceive.
+const RESERVED: [&str; 8] = [
+    "authorization",
+    "forwarded",
+    "proxy",
+    "remote-user",
+    "x-http-method-override",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+/// Likewise for names that start with one of these.
+const RESERVED_PREFIXES: [&str; 8] =
+    ["x-auth-request-", "x-forwarded-", "x-kyros-", "x-original-", "x-remote-", "x-rewrite-", "x-scope-", "x-tenant"];
+
+/// Whether a header from outside must never reach a dashboard.
+///
+/// Refused first: any name with `_` or `.`, which WSGI and CGI servers fold into `-` (CVE-2025-64484), and any name that
+/// folds to a reserved one. What is left is the dashboard's own business.
+pub fn is_reserved(name: &str) -> bool {
+    if name.contains(['_', '.']) {
+        return true;
+    }
+    let folded = name.to_ascii_lowercase();
+    RESERVED.contains(&folded.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+}
+
+/// Whether a header tries to choose a tenant. The tenant comes from the token alone, so this is an error, not a hint.
+pub fn selects_tenant(name: &str) -> bool {
+    let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
+    folded.starts_with("x-tenant") || folded == "x-kyros-tenant" || folded == "x-scope-orgid" || folded == "tenant-id"
+}
+
+/// Cookie names. Over https they carry the `__Host-` prefix, which a sibling host cannot set (RFC 6265bis, section 4.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CookieNames {
+    /// The portal's session.
+    pub session: &'static str,
+    /// The app session on a dashboard's host.
+    pub app: &'static str,
+    /// A sign-in under way on a dashboard's host (PKCE verifier and `state`, sealed).
+    pub transaction: &'static str,
+    /// The CSRF seed of forms shown before sign-in.
+    pub csrf: &'static str,
+}
+
+impl CookieNames {
+    /// The names for a public URL that is, or is not, served over https.
+    pub const fn new(secure: bool) -> Self {
+        if secure {
+            Self {
+                session: "__Host-kyros-session",
+                app: "__Host-kyros-app",
+                transaction: "__Host-kyros-tx",
+                csrf: "__Host-kyros-csrf",
+            }
+        } else {
+            Self { session: "kyros-session", app: "kyros-app", transaction: "kyros-tx", csrf: "kyros-csrf" }
+        }
+    }
+}
+
+/// Whether a cookie belongs to Kyros and must not reach a dashboard, nor be set by one.
+pub fn is_kyros_cookie(name: &str) -> bool {
+    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
+    bare.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("kyros-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_reserved() {
+        for name in [
+            "X-Kyros-Tenant",
+            "x_kyros_tenant",
+            "X.Kyros.Tenant",
+            "x-kyros-anything",
+            "Authorization",
+            "X-Forwarded-For",
+            "Forwarded",
+            "Remote-User",
+            "X-Request-Id",
+            "some_header",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["accept", "cookie", "host", "x-custom", "sec-websocket-key", "traceparent"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_that_choose_a_tenant_are_recognised() {
+        for name in ["X-Tenant", "x-tenant-id", "X_Tenant_Id", "X-Kyros-Tenant", "X-Scope-OrgID"] {
+            assert!(selects_tenant(name), "{name}");
+        }
+        assert!(!selects_tenant("x-kyros-session"));
+    }
+
+    #[test]
+    fn cookies_of_kyros_are_known_under_every_prefix() {
+        for name in ["kyros-session", "__Host-kyros-app", "__Secure-kyros-x", "KYROS-app"] {
+            assert!(is_kyros_cookie(name), "{name}");
+        }
+        assert!(!is_kyros_cookie("session"));
+        assert!(!is_kyros_cookie("kyros"));
+    }
+}

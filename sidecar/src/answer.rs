@@ -1,0 +1,131 @@
+//! What the sidecar answers by itself: problems for programs, small pages for people.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use kyros_http_server::BoxError;
+use kyros_shared_config::{Problem, crypto::random_id};
+
+/// Every body that leaves the sidecar.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body that is all there already.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Why a request is not forwarded. Refusals close the connection: a doubtful one is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// A stable word: the problem's code and the metric's label.
+    pub(crate) code: &'static str,
+    /// For people.
+    pub(crate) title: &'static str,
+    /// When to come back, in seconds.
+    pub(crate) retry_after: Option<u16>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title, retry_after: None }
+    }
+
+    pub(crate) const fn bad_request(code: &'static str, title: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, title)
+    }
+
+    pub(crate) const UNAUTHORIZED: Self =
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is required");
+    pub(crate) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here for you");
+    pub(crate) const FORBIDDEN_ORIGIN: Self =
+        Self::new(StatusCode::FORBIDDEN, "origin", "This request came from another site");
+    pub(crate) const TOO_LARGE: Self =
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request's body is too large");
+    pub(crate) const UPSTREAM_TIMEOUT: Self =
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "dashboard-timeout", "The dashboard did not answer in time");
+    pub(crate) const UPSTREAM_BROKEN: Self =
+        Self::new(StatusCode::BAD_GATEWAY, "dashboard-broken", "The dashboard's answer was not understood");
+    pub(crate) const UPSTREAM_DOWN: Self = Self {
+        retry_after: Some(1),
+        ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "dashboard-starting", "The dashboard is not up yet")
+    };
+    pub(crate) const API_DOWN: Self = Self {
+        retry_after: Some(2),
+        ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "identity-unavailable", "Signing in is not possible right now")
+    };
+    pub(crate) const NO_KEYS: Self = Self {
+        retry_after: Some(2),
+        ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-keys", "The sidecar has no keys to verify tokens with yet")
+    };
+
+    /// The answer, as a page for a browser's navigation and as a problem document for everything else.
+    pub(crate) fn answer(self, request: &Parts) -> Response<Body> {
+        let decision = random_id();
+        tracing::info!(decision, status = self.status.as_u16(), code = self.code, "refused");
+        let mut response = if is_navigation(request) {
+            page(self.status, self.title, &decision)
+        } else {
+            Problem::new(self.status, self.code, self.title, &decision).into_response::<Vec<u8>>().map(full)
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Whether a person looks at the answer: browsers say so, and only a document may ever be answered with a redirect.
+pub(crate) fn is_navigation(request: &Parts) -> bool {
+    if request.headers.contains_key(header::UPGRADE) {
+        return false;
+    }
+    let text = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        // Older browsers and plain HTML clients ask for HTML and send no fetch metadata.
+        None => {
+            request.method == http::Method::GET && text("accept").is_some_and(|accept| accept.contains("text/html"))
+        }
+    }
+}
+
+/// Whether the navigation happens inside a frame.
+pub(crate) fn is_framed(request: &Parts) -> bool {
+    matches!(
+        request.headers.get("sec-fetch-dest").and_then(|value| value.to_str().ok()),
+        Some("iframe" | "frame" | "embed")
+    )
+}
+
+/// A page of our own: no script, no style from elsewhere, nothing to store.
+pub(crate) fn page(status: StatusCode, title: &str, decision: &str) -> Response<Body> {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title} · Kyros</title><main><h1>{title}</h1><p>Decision \
+         <code>{decision}</code></p></main></html>"
+    );
+    let mut response = Response::new(full(html));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(value) = HeaderValue::from_str(decision) {
+        headers.insert(kyros_shared_config::headers::REQUEST_ID, value);
+    }
+    response
+}
+
+/// 303: whatever the request was, the next one is a GET (RFC 9700, section 4.12).
+pub(crate) fn see_other(location: &str) -> Option<Response<Body>> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_str(location).ok()?);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Some(response)
+}

@@ -1,0 +1,129 @@
+//! Cookies on the way in and out: ours are read and taken away, the dashboard's own pass.
+
+use http::{HeaderMap, HeaderValue, header};
+use kyros_shared_config::headers::is_kyros_cookie;
+
+use crate::answer::Refusal;
+
+/// The value of one of our cookies. Twice under one name is an attack (cookie tossing) and refused.
+pub(crate) fn value_of<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let mut found = None;
+    for value in pairs(headers).filter(|(candidate, _)| *candidate == name).map(|(_, value)| value) {
+        if found.replace(value).is_some() {
+            return Err(Refusal::bad_request("cookie", "A session cookie was sent twice"));
+        }
+    }
+    Ok(found)
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Takes every cookie of ours away and joins the rest into one line, or none.
+pub(crate) fn strip_ours(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
+    let rest: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !is_ours(pair))
+        .collect();
+    let joined = rest.join(&b"; "[..]);
+    match HeaderValue::from_bytes(&joined) {
+        Ok(value) if !joined.is_empty() => {
+            headers.insert(header::COOKIE, value);
+        }
+        _ => {
+            headers.remove(header::COOKIE);
+        }
+    }
+}
+
+fn is_ours(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    std::str::from_utf8(name).is_ok_and(is_kyros_cookie)
+}
+
+/// Drops from an answer what a dashboard may not set: a cookie of ours, or one for a parent domain, which would reach
+/// other tenants' hosts.
+pub(crate) fn filter_set_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::SET_COOKIE) {
+        return;
+    }
+    let kept: Vec<HeaderValue> =
+        headers.get_all(header::SET_COOKIE).iter().filter(|value| may_be_set(value.as_bytes())).cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for value in kept {
+        headers.append(header::SET_COOKIE, value);
+    }
+}
+
+fn may_be_set(cookie: &[u8]) -> bool {
+    let mut parts = cookie.split(|byte| *byte == b';');
+    let own = parts.next().is_some_and(|pair| !is_ours(pair.trim_ascii()));
+    let attribute = |part: &[u8]| part.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
+    own && !parts.any(|part| attribute(part).eq_ignore_ascii_case(b"domain"))
+}
+
+/// A cookie of ours: host-only, invisible to scripts, for the whole host.
+pub(crate) fn ours(name: &str, value: &str, max_age: Option<i64>, secure: bool) -> Option<HeaderValue> {
+    let age = max_age.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    let secure = if secure { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{age}{secure}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::COOKIE, line.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn our_cookies_are_taken_away_and_the_dashboards_pass() {
+        let mut lines = headers(&["a=1; kyros-app=secret; b=2", "__Host-kyros-session=secret;c=3"]);
+        strip_ours(&mut lines);
+        assert_eq!(lines.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        let mut only_ours = headers(&["kyros-app=secret"]);
+        strip_ours(&mut only_ours);
+        assert!(!only_ours.contains_key(header::COOKIE));
+    }
+
+    #[test]
+    fn a_cookie_sent_twice_is_refused() {
+        assert_eq!(value_of(&headers(&["kyros-app=x"]), "kyros-app").unwrap(), Some("x"));
+        assert_eq!(value_of(&headers(&["a=x"]), "kyros-app").unwrap(), None);
+        assert!(value_of(&headers(&["kyros-app=x; kyros-app=y"]), "kyros-app").is_err());
+        assert!(value_of(&headers(&["kyros-app=x", "kyros-app=x"]), "kyros-app").is_err());
+    }
+
+    #[test]
+    fn a_dashboard_sets_neither_our_cookies_nor_a_parents() {
+        let mut answer = HeaderMap::new();
+        for cookie in [
+            "own=1; Path=/",
+            "kyros-app=x",
+            "__Host-kyros-session=x",
+            "own=1; Domain=kyros.localhost",
+            "own=1; DOMAIN = x",
+        ] {
+            answer.append(header::SET_COOKIE, cookie.parse().unwrap());
+        }
+        filter_set_cookies(&mut answer);
+        assert_eq!(answer.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["own=1; Path=/"]);
+    }
+}

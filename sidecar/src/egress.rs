@@ -1,0 +1,138 @@
+//! The way out: what a dashboard asks the data API passes here, and leaves with a fresh token of the very session that it
+//! names.
+//!
+//! A dashboard may freeze the headers of its first request for hours (Streamlit, Panel and Shiny do). What it holds, an
+//! old token or the opaque session id, is worth nothing outside this listener.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+use kyros_http_server::Limits;
+use kyros_shared_config::{TenantVerifier, headers};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answer::{Body, Refusal},
+    forward::{self, Upstream},
+    gate,
+    identity::Identity,
+    revocations::Revocations,
+    sessions::Sessions,
+    sidecar::bearer_token,
+};
+
+/// Largest query that a dashboard may send.
+const MAX_BODY: u64 = 1024 * 1024;
+/// The only paths of the API that a dashboard can reach.
+const PATHS: [&str; 3] = ["/api/tenant", "/api/dashboards", "/api/data"];
+/// The only request headers that matter to them; everything else stays behind.
+const PASSED: [header::HeaderName; 7] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::IF_NONE_MATCH,
+    headers::TRACEPARENT,
+];
+
+/// The loopback listener for one dashboard.
+#[derive(Clone)]
+pub(crate) struct Egress {
+    authority: String,
+    sessions: Option<Arc<Sessions>>,
+    verifier: Arc<TenantVerifier>,
+    revocations: Revocations,
+    upstream: Upstream,
+}
+
+impl Egress {
+    pub(crate) fn new(
+        authority: String,
+        sessions: Option<Arc<Sessions>>,
+        verifier: Arc<TenantVerifier>,
+        revocations: Revocations,
+        timeout: Duration,
+    ) -> Self {
+        Self { authority, sessions, verifier, revocations, upstream: Upstream::new(timeout) }
+    }
+
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let service = move |request: Request<Incoming>| {
+            let egress = self.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                egress.handle(&parts, body).await.unwrap_or_else(|refusal| refusal.answer(&parts))
+            }
+        };
+        kyros_http_server::serve(listener, Limits::default(), service, shutdown).await;
+    }
+
+    async fn handle(&self, parts: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
+        gate::check(parts)?;
+        let path = parts.uri.path();
+        let is_below =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !matches!(parts.method, Method::GET | Method::POST) || !PATHS.iter().any(|prefix| is_below(prefix)) {
+            return Err(Refusal::NOT_FOUND);
+        }
+        if parts.headers.keys().any(|name| headers::selects_tenant(name.as_str())) {
+            return Err(Refusal::bad_request("tenant-not-selectable", "The tenant comes from the session alone"));
+        }
+        let authorization = self.authorization(parts).await?;
+        let mut request = Request::new(forward::request_body(body, MAX_BODY));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        let outgoing: &mut HeaderMap = request.headers_mut();
+        for name in PASSED {
+            if let Some(value) = parts.headers.get(&name) {
+                outgoing.insert(name, value.clone());
+            }
+        }
+        outgoing.insert(header::AUTHORIZATION, authorization);
+        let response = self.upstream.send(&self.authority, request).await?;
+        let (mut answer, body) = response.into_parts();
+        for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
+            answer.headers.remove(name);
+        }
+        Ok(Response::from_parts(answer, forward::plain_body(body)))
+    }
+
+    /// A fresh token for the session that the dashboard names by its id, or by a token that this sidecar injected and that
+    /// is still valid. An API client's token has no session here and leaves as it came.
+    async fn authorization(&self, parts: &Parts) -> Result<HeaderValue, Refusal> {
+        if let Some(id) = one(&parts.headers, &headers::SESSION)? {
+            if let Some(fresh) = self.fresh(id).await? {
+                return Ok(fresh);
+            }
+        }
+        let token = bearer_token(&parts.headers)?.ok_or(Refusal::UNAUTHORIZED)?;
+        let scope = self.verifier.verify_refreshing(token).await.map_err(|_| Refusal::UNAUTHORIZED)?;
+        if self.revocations.is_revoked(&scope) {
+            return Err(Refusal::UNAUTHORIZED);
+        }
+        match self.fresh(scope.session()).await? {
+            Some(fresh) => Ok(fresh),
+            None => Identity::new(scope, token).map(|identity| identity.authorization),
+        }
+    }
+
+    /// The newest token of a session of this sidecar's; `None` when there is no such session here.
+    async fn fresh(&self, id: &str) -> Result<Option<HeaderValue>, Refusal> {
+        let Some(sessions) = &self.sessions else { return Ok(None) };
+        let Some(session) = sessions.by_id(id).await else { return Ok(None) };
+        let identity = sessions.fresh(&session).await?;
+        Ok(Some(identity.authorization.clone()))
+    }
+}
+
+fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Refusal::bad_request("session", "The session was named twice"));
+    }
+    first.map(|value| value.to_str().map_err(|_| Refusal::UNAUTHORIZED)).transpose()
+}

@@ -1,0 +1,37 @@
+//! A verified identity, ready to be injected: header values are built once per token and cloned per request.
+
+use http::HeaderValue;
+use kyros_shared_config::TenantScope;
+
+use crate::answer::Refusal;
+
+/// What one verified tenant token puts into a request.
+pub(crate) struct Identity {
+    pub(crate) scope: TenantScope,
+    pub(crate) authorization: HeaderValue,
+    pub(crate) tenant: HeaderValue,
+    pub(crate) dashboard: HeaderValue,
+    pub(crate) user: HeaderValue,
+    pub(crate) email: Option<HeaderValue>,
+    pub(crate) roles: HeaderValue,
+    pub(crate) session: HeaderValue,
+}
+
+impl Identity {
+    /// A claim that does not fit a header (a line break, say) makes the token invalid.
+    pub(crate) fn new(scope: TenantScope, token: &str) -> Result<Self, Refusal> {
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Refusal::UNAUTHORIZED);
+        let mut authorization = value(&format!("Bearer {token}"))?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            authorization,
+            tenant: value(scope.tenant().as_str())?,
+            dashboard: value(scope.dashboard().as_str())?,
+            user: value(scope.subject())?,
+            email: scope.email().map(value).transpose()?,
+            roles: value(&scope.roles().join(","))?,
+            session: value(scope.session())?,
+            scope,
+        })
+    }
+}

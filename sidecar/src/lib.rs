@@ -1,0 +1,37 @@
+//! The data plane: the one place where isolation is enforced on every byte that a dashboard receives.
+//!
+//! ```text
+//!              gateway role                        sidecar role
+//!  browser ──► host ► route ──► parse ► gate ► strip ► authenticate ► inject ► forward ──► dashboard (loopback)
+//!                                                        │                                     │
+//!                                            API: redeem, renew, revocations                   │
+//!                                                        └───────── egress ◄───────────────────┘
+//! ```
+//!
+//! It promises that a dashboard sees a request only with a verified tenant token for that very dashboard, that nothing a
+//! client wrote survives in a header which carries identity, and that every request, stream and socket ends with its
+//! authority. It takes no decision from a path, a query or a body, and it never stores anything: after a restart the
+//! cookie is enough.
+
+mod answer;
+mod api_client;
+mod authority;
+mod cookies;
+mod egress;
+mod forward;
+mod gate;
+pub mod gateway;
+mod header_rules;
+mod identity;
+mod login;
+mod metrics;
+mod revocations;
+mod sessions;
+pub mod settings;
+mod sidecar;
+mod tunnel;
+mod ws_frames;
+
+pub use gateway::Gateway;
+pub use settings::{GatewaySettings, SidecarSettings};
+pub use sidecar::{Listeners, Sidecar, SidecarError};

@@ -1,0 +1,155 @@
+//! What has been taken back, and who must be told. Pure state; the stream that feeds it is in `api_client`.
+//!
+//! A token is named by its session and never by its text: ES256 signatures can be rewritten, so one token has several texts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kyros_shared_config::{DashboardSlug, TenantId, TenantScope, clock::unix_now, verifier::TENANT_TOKEN_LIFE};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+/// How long a revocation matters: no token issued before it can live longer.
+const KEPT_FOR: i64 = TENANT_TOKEN_LIFE + 60;
+
+/// One event of the API's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Revocation {
+    /// One session, for good.
+    Session { sid: String },
+    /// Every token issued until `at` that fits.
+    Scope {
+        at: i64,
+        tenant: TenantId,
+        #[serde(default)]
+        dashboard: Option<DashboardSlug>,
+        #[serde(default)]
+        subject: Option<String>,
+    },
+}
+
+impl Revocation {
+    fn covers(&self, scope: &TenantScope) -> bool {
+        match self {
+            Self::Session { sid } => sid == scope.session(),
+            Self::Scope { at, tenant, dashboard, subject } => {
+                scope.issued_at() <= *at
+                    && scope.tenant() == tenant
+                    && dashboard.as_ref().is_none_or(|dashboard| dashboard == scope.dashboard())
+                    && subject.as_ref().is_none_or(|subject| subject == scope.subject())
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    revoked: Vec<(i64, Revocation)>,
+    live: HashMap<String, (TenantScope, CancellationToken)>,
+}
+
+/// Revocations, and the live connections that they end.
+#[derive(Clone, Default)]
+pub(crate) struct Revocations {
+    state: Arc<Mutex<State>>,
+}
+
+impl Revocations {
+    /// Whether a verified token has been taken back since it was issued.
+    pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.revoked.iter().any(|(_, revocation)| revocation.covers(scope))
+    }
+
+    /// Cancelled when the session is revoked; already cancelled when it was.
+    pub(crate) fn watch(&self, scope: &TenantScope) -> CancellationToken {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.revoked.iter().any(|(_, revocation)| revocation.covers(scope)) {
+            let ended = CancellationToken::new();
+            ended.cancel();
+            return ended;
+        }
+        let (known, token) =
+            state.live.entry(scope.session().to_owned()).or_insert_with(|| (scope.clone(), CancellationToken::new()));
+        // The newest token of the session decides which later scope events still concern it.
+        if scope.issued_at() > known.issued_at() {
+            *known = scope.clone();
+        }
+        token.clone()
+    }
+
+    /// Takes an event in: whatever it covers ends now.
+    pub(crate) fn apply(&self, revocation: Revocation) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = unix_now();
+        state.revoked.retain(|(until, _)| *until > now);
+        state.live.retain(|_, (scope, token)| {
+            if revocation.covers(scope) {
+                token.cancel();
+                return false;
+            }
+            true
+        });
+        state.revoked.push((now + KEPT_FOR, revocation));
+    }
+
+    /// Forgets sessions whose last token has long expired and which nothing renews.
+    pub(crate) fn forget_expired(&self) {
+        let now = unix_now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.live.retain(|_, (scope, _)| scope.expires_at() + KEPT_FOR > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, issuer::TenantGrant};
+
+    fn scope(session: &str, tenant: &str) -> TenantScope {
+        kyros_shared_config::crypto::install_provider();
+        let issuer = Issuer::generate("http://kyros.localhost").unwrap();
+        let (tenant, dashboard) = (tenant.parse().unwrap(), "clv".parse().unwrap());
+        let grant = TenantGrant {
+            subject: "ana",
+            email: None,
+            tenant: &tenant,
+            tenant_uid: "u",
+            dashboard: &dashboard,
+            roles: &[],
+            session,
+            client_id: "c",
+            actor: None,
+            not_after: i64::MAX,
+        };
+        let token = issuer.tenant_token(&grant).unwrap();
+        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
+        TenantVerifier::for_data_api(issuer.name(), keys).verify(token.token.expose()).unwrap()
+    }
+
+    #[test]
+    fn a_session_ends_with_all_its_watchers_and_stays_ended() {
+        let revocations = Revocations::default();
+        let (one, other) = (scope("s1", "acme"), scope("s2", "acme"));
+        let (watch_one, watch_other) = (revocations.watch(&one), revocations.watch(&other));
+        revocations.apply(Revocation::Session { sid: "s1".into() });
+        assert!(watch_one.is_cancelled() && !watch_other.is_cancelled());
+        assert!(revocations.is_revoked(&one) && !revocations.is_revoked(&other));
+        assert!(revocations.watch(&one).is_cancelled());
+    }
+
+    #[test]
+    fn a_tenant_ends_for_tokens_issued_before_and_not_after() {
+        let revocations = Revocations::default();
+        let (acme, globex) = (scope("s1", "acme"), scope("s2", "globex"));
+        let tenant: TenantId = "acme".parse().unwrap();
+        let event = |at| Revocation::Scope { at, tenant: tenant.clone(), dashboard: None, subject: None };
+        revocations.apply(event(acme.issued_at() - 1));
+        assert!(!revocations.is_revoked(&acme));
+        revocations.apply(event(acme.issued_at()));
+        assert!(revocations.is_revoked(&acme) && !revocations.is_revoked(&globex));
+    }
+}

@@ -1,0 +1,182 @@
+//! App sessions: from the cookie's handle to a verified tenant token, renewed before anybody notices.
+//!
+//! Nothing is stored: an unknown handle is shown to the API once (single flight), and the API's answer is verified here
+//! like any other token.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use kyros_shared_config::{Secret, TenantVerifier, clock::unix_now, crypto::sha256};
+use moka::future::Cache;
+
+use crate::{
+    answer::Refusal,
+    api_client::{ApiClient, ApiError, Granted},
+    identity::Identity,
+    revocations::Revocations,
+};
+
+/// Renewal starts this long before the token expires, in seconds.
+pub(crate) const RENEW_BEFORE: i64 = 40;
+/// Below this many seconds a request waits for the renewal instead of using the old token.
+const MUST_RENEW_BELOW: i64 = 5;
+/// Sessions kept; an evicted one is looked up again from its cookie.
+const CAPACITY: u64 = 20_000;
+/// A session that nobody used for this long is forgotten here (not ended).
+const IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// One person's session with this dashboard.
+pub(crate) struct AppSession {
+    handle: Secret<String>,
+    current: ArcSwap<Identity>,
+    renewing: tokio::sync::Mutex<()>,
+}
+
+impl AppSession {
+    /// The newest identity, which may have expired.
+    pub(crate) fn current(&self) -> Arc<Identity> {
+        self.current.load_full()
+    }
+}
+
+/// Why a handle gives no identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoIdentity {
+    /// It is unknown, ended or taken back.
+    Refused,
+    /// Nobody can say right now.
+    Unavailable,
+}
+
+impl From<NoIdentity> for Refusal {
+    fn from(reason: NoIdentity) -> Self {
+        match reason {
+            NoIdentity::Refused => Self::UNAUTHORIZED,
+            NoIdentity::Unavailable => Self::API_DOWN,
+        }
+    }
+}
+
+/// All sessions of this sidecar.
+pub(crate) struct Sessions {
+    api: Arc<ApiClient>,
+    verifier: Arc<TenantVerifier>,
+    revocations: Revocations,
+    by_handle: Cache<[u8; 32], Arc<AppSession>>,
+    by_id: Cache<String, Arc<AppSession>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(api: Arc<ApiClient>, verifier: Arc<TenantVerifier>, revocations: Revocations) -> Self {
+        let by_handle = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build();
+        let by_id = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build();
+        Self { api, verifier, revocations, by_handle, by_id }
+    }
+
+    /// The session of a cookie. One question to the API per unknown handle, however many requests bring it.
+    pub(crate) async fn by_handle(&self, handle: &str) -> Result<Arc<AppSession>, NoIdentity> {
+        let key = sha256(handle.as_bytes());
+        let session = self
+            .by_handle
+            .try_get_with(key, async {
+                let handle = Secret::new(handle.to_owned());
+                let identity = self.identity_of(self.api.renew(&handle).await).await?;
+                Ok(self.remember(handle, identity).await)
+            })
+            .await
+            .map_err(|reason: Arc<NoIdentity>| *reason)?;
+        Ok(session)
+    }
+
+    /// The session that a dashboard names by its opaque id.
+    pub(crate) async fn by_id(&self, id: &str) -> Option<Arc<AppSession>> {
+        self.by_id.get(id).await
+    }
+
+    /// Takes up a session that has just been made by redeeming a code.
+    pub(crate) async fn adopt(&self, granted: Granted) -> Result<(Arc<Identity>, Secret<String>), NoIdentity> {
+        let handle = Secret::new(granted.refresh_token.clone().ok_or(NoIdentity::Unavailable)?);
+        let identity = self.identity_of(Ok(granted)).await?;
+        let session = self.remember(handle.clone(), identity).await;
+        self.by_handle.insert(sha256(handle.expose().as_bytes()), session.clone()).await;
+        Ok((session.current(), handle))
+    }
+
+    async fn remember(&self, handle: Secret<String>, identity: Identity) -> Arc<AppSession> {
+        let id = identity.scope.session().to_owned();
+        let session = Arc::new(AppSession {
+            handle,
+            current: ArcSwap::from_pointee(identity),
+            renewing: tokio::sync::Mutex::default(),
+        });
+        self.by_id.insert(id, session.clone()).await;
+        session
+    }
+
+    /// An identity that is valid now. Renews in the background while the old token still serves.
+    pub(crate) async fn fresh(self: &Arc<Self>, session: &Arc<AppSession>) -> Result<Arc<Identity>, NoIdentity> {
+        let current = session.current();
+        if self.revocations.is_revoked(&current.scope) {
+            return self.renew(session).await;
+        }
+        let left = current.scope.expires_at() - unix_now();
+        if left > RENEW_BEFORE {
+            return Ok(current);
+        }
+        if left > MUST_RENEW_BELOW {
+            if session.renewing.try_lock().is_ok() {
+                let (sessions, session) = (self.clone(), session.clone());
+                tokio::spawn(async move { sessions.renew(&session).await });
+            }
+            return Ok(current);
+        }
+        self.renew(session).await
+    }
+
+    /// Asks the API for a new token, once however many wait. When it cannot be asked, the old token serves to its end.
+    pub(crate) async fn renew(&self, session: &Arc<AppSession>) -> Result<Arc<Identity>, NoIdentity> {
+        let before = session.current();
+        let _turn = session.renewing.lock().await;
+        let current = session.current();
+        if current.scope.token_id() != before.scope.token_id() && !self.revocations.is_revoked(&current.scope) {
+            return Ok(current);
+        }
+        match self.identity_of(self.api.renew(&session.handle).await).await {
+            Ok(identity) if identity.scope.session() == current.scope.session() => {
+                session.current.store(Arc::new(identity));
+                Ok(session.current())
+            }
+            Ok(_) | Err(NoIdentity::Refused) => {
+                self.forget(session).await;
+                Err(NoIdentity::Refused)
+            }
+            Err(NoIdentity::Unavailable) => {
+                let usable = current.scope.expires_at() > unix_now() && !self.revocations.is_revoked(&current.scope);
+                if usable { Ok(current) } else { Err(NoIdentity::Unavailable) }
+            }
+        }
+    }
+
+    async fn forget(&self, session: &AppSession) {
+        self.by_handle.invalidate(&sha256(session.handle.expose().as_bytes())).await;
+        self.by_id.invalidate(session.current().scope.session()).await;
+    }
+
+    async fn identity_of(&self, granted: Result<Granted, ApiError>) -> Result<Identity, NoIdentity> {
+        let granted = granted.map_err(|error| {
+            tracing::debug!(%error, "no token from the API");
+            match error {
+                ApiError::Refused(_) => NoIdentity::Refused,
+                ApiError::Unavailable(_) => NoIdentity::Unavailable,
+            }
+        })?;
+        let scope = self.verifier.verify_refreshing(&granted.access_token).await.map_err(|error| {
+            tracing::warn!(%error, "the API's token does not verify");
+            NoIdentity::Unavailable
+        })?;
+        if self.revocations.is_revoked(&scope) {
+            return Err(NoIdentity::Refused);
+        }
+        Identity::new(scope, &granted.access_token).map_err(|_| NoIdentity::Refused)
+    }
+}

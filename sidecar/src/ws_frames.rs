@@ -1,0 +1,115 @@
+//! Where WebSocket frames begin and end (RFC 6455, section 5.2). Payloads are not looked at; the tunnel only needs to know
+//! whether a Close frame of its own would stand between two frames or inside one.
+
+/// The longest header: 2 bytes, 8 of length, 4 of mask.
+const MAX_HEADER: usize = 14;
+
+/// Follows one direction of a socket.
+#[derive(Debug, Default)]
+pub(crate) struct FrameTracker {
+    header: [u8; MAX_HEADER],
+    header_length: usize,
+    payload_left: u64,
+}
+
+impl FrameTracker {
+    /// Takes the next bytes of the stream into account.
+    pub(crate) fn advance(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                let skipped = self.payload_left.min(bytes.len() as u64);
+                self.payload_left -= skipped;
+                bytes = &bytes[usize::try_from(skipped).unwrap_or(bytes.len())..];
+                continue;
+            }
+            self.header[self.header_length] = bytes[0];
+            self.header_length += 1;
+            bytes = &bytes[1..];
+            if let Some(payload) = payload_length(&self.header[..self.header_length]) {
+                self.payload_left = payload;
+                self.header_length = 0;
+            }
+        }
+    }
+
+    /// Whether the last frame is complete.
+    pub(crate) fn at_boundary(&self) -> bool {
+        self.payload_left == 0 && self.header_length == 0
+    }
+}
+
+/// The payload's length once the header is complete.
+fn payload_length(header: &[u8]) -> Option<u64> {
+    let second = *header.get(1)?;
+    let (length_bytes, short) = match second & 0x7f {
+        126 => (2, 0),
+        127 => (8, 0),
+        short => (0, u64::from(short)),
+    };
+    let mask_bytes = if second & 0x80 == 0 { 0 } else { 4 };
+    if header.len() < 2 + length_bytes + mask_bytes {
+        return None;
+    }
+    let long = header[2..2 + length_bytes].iter().fold(0, |length, byte| (length << 8) | u64::from(*byte));
+    Some(short + long)
+}
+
+/// An unmasked Close frame from the server's side.
+pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+    // A control frame's payload is at most 125 bytes; our reasons are short literals.
+    let reason = &reason.as_bytes()[..reason.len().min(123)];
+    let length = u8::try_from(reason.len() + 2).unwrap_or(125);
+    let mut frame = vec![0x88, length];
+    frame.extend_from_slice(&code.to_be_bytes());
+    frame.extend_from_slice(reason);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(masked: bool, payload: usize) -> Vec<u8> {
+        let mask_bit = if masked { 0x80 } else { 0 };
+        let mut bytes = vec![0x82];
+        match payload {
+            0..=125 => bytes.push(mask_bit | u8::try_from(payload).unwrap()),
+            126..=65535 => {
+                bytes.push(mask_bit | 126);
+                bytes.extend_from_slice(&u16::try_from(payload).unwrap().to_be_bytes());
+            }
+            _ => {
+                bytes.push(mask_bit | 127);
+                bytes.extend_from_slice(&(payload as u64).to_be_bytes());
+            }
+        }
+        bytes.extend(vec![0x81; payload + if masked { 4 } else { 0 }]);
+        bytes
+    }
+
+    #[test]
+    fn boundaries_are_found_however_the_bytes_are_cut() {
+        for payload in [0, 1, 125, 126, 65_535, 65_536] {
+            for masked in [false, true] {
+                let stream = [frame(masked, payload), frame(!masked, 3)].concat();
+                let first = frame(masked, payload).len();
+                for step in [1, 2, 3, 7, 1000, stream.len()] {
+                    let mut tracker = FrameTracker::default();
+                    let mut position = 0;
+                    for piece in stream.chunks(step) {
+                        tracker.advance(piece);
+                        position += piece.len();
+                        let expected = position == first || position == stream.len();
+                        assert_eq!(tracker.at_boundary(), expected, "{payload} {masked} {step} {position}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_frame_carries_code_and_reason() {
+        assert_eq!(close_frame(4001, "bye"), [0x88, 5, 0x0f, 0xa1, b'b', b'y', b'e']);
+        assert_eq!(close_frame(1012, &"x".repeat(500)).len(), 127);
+    }
+}
