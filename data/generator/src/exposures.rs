@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use rand_distr::{Beta, Distribution as _, LogNormal};
 
 use crate::csv;
-use crate::random::{after, end, invalid, stream, whole, word};
+use crate::random::{invalid, stream, whole, word};
 
 #[rustfmt::skip]
 const FIRST: [&str; 40] = [
@@ -96,7 +96,8 @@ pub(crate) fn write(book: &Book, canary: &str, out: &mut impl Write) -> io::Resu
         let pd = format!("{:.6}", (PD[grade] * noise.sample(rng)).min(0.6));
         let lgd = format!("{:.4}", loss.sample(rng));
         let days = 14.0 + rng.random::<f64>().powi(2) * book.longest;
-        let maturity = after(end(), whole(days))?.to_string();
+        // Years, as the capital formula takes it.
+        let maturity = format!("{:.2}", f64::from(whole(days)) / 365.25);
         csv::line(out, [&counterparty, sector, country, RATINGS[grade], &ead, &pd, &lgd, &maturity])?;
     }
     Ok(())

@@ -1,0 +1,231 @@
+//! Starts, stops, changes and failures while people are at work.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use http::{StatusCode, header};
+use kyros_tests::{BrowserLike, Client, Up};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+use crate::up;
+
+/// Promise 3 of the design: from the change to the last socket.
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+
+/// A dashboard's live socket, opened as a page of its own would.
+async fn open_socket(up: &Up, profile: &BrowserLike, dashboard: &str, tenant: &str) -> Socket {
+    let origin = up.dashboard(dashboard, tenant);
+    let mut request = origin.replace("http://", "ws://").into_client_request().unwrap();
+    *request.uri_mut() = format!("{}/live", origin.replace("http://", "ws://")).parse().unwrap();
+    let headers = request.headers_mut();
+    headers.insert(header::COOKIE, profile.cookie_header(&origin).unwrap().parse().unwrap());
+    headers.insert(header::ORIGIN, origin.parse().unwrap());
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", up.port)).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let hello = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(hello.contains(tenant), "{hello}");
+    socket
+}
+
+/// The code with which the socket is closed, and how long that took.
+async fn closed(socket: &mut Socket, patience: Duration) -> (Option<u16>, Duration) {
+    let started = Instant::now();
+    let code = tokio::time::timeout(patience, async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| u16::from(frame.code)),
+                Some(Ok(_)) => (),
+                Some(Err(_)) | None => return None,
+            }
+        }
+    });
+    (code.await.expect("the socket closes in time"), started.elapsed())
+}
+
+/// A profile that is signed in and has opened a dashboard.
+async fn at_work(up: &Up, sub: &str, dashboard: &str, tenant: &str) -> BrowserLike {
+    let mut profile = BrowserLike::new(Client::new(&up.portal()).unwrap());
+    profile.sign_in(sub).await.unwrap();
+    let (_, page) = profile.navigate(&format!("{}/", up.dashboard(dashboard, tenant))).await.unwrap();
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    profile
+}
+
+fn edit_manifest(up: &Up, file: &str, from: &str, to: &str) {
+    let path = up.path("manifests").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from:?} in {file}");
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logout_ends_every_socket_with_4001_within_a_second() {
+    let up = up();
+    let mut aud = at_work(&up, "aud", "clv", "acme").await;
+    aud.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
+    let mut bob = at_work(&up, "bob", "clv", "globex").await;
+    let mut first = open_socket(&up, &aud, "clv", "acme").await;
+    let mut second = open_socket(&up, &aud, "clv", "globex").await;
+    let mut other = open_socket(&up, &bob, "clv", "globex").await;
+    aud.sign_out().await.unwrap();
+    for socket in [&mut first, &mut second] {
+        let (code, took) = closed(socket, Duration::from_secs(5)).await;
+        assert_eq!(code, Some(4001));
+        assert!(took < ONE_SECOND, "{took:?}");
+    }
+    let stays = tokio::time::timeout(Duration::from_millis(500), other.next()).await;
+    assert!(stays.is_err(), "somebody else's socket stays open: {stays:?}");
+    let (url, _) = aud.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert!(url.contains("/login"), "{url}");
+    let (_, page) = bob.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
+    assert_eq!(page.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspension_and_lost_grants_end_sockets_and_tokens_within_a_second() {
+    let up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    let mut ana = at_work(&up, "ana", "clv", "acme").await;
+    ana.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
+    let exchanged = client.tenant_token("ana", "acme", "clv").await.unwrap();
+    let mut acme = open_socket(&up, &ana, "clv", "acme").await;
+    let mut globex = open_socket(&up, &ana, "clv", "globex").await;
+
+    edit_manifest(&up, "tenants.yaml", "displayName: Acme Retail\n", "displayName: Acme Retail\n  suspended: true\n");
+    let (code, took) = closed(&mut acme, Duration::from_secs(5)).await;
+    assert_eq!(code, Some(4001));
+    assert!(took < ONE_SECOND, "{took:?}");
+    assert_eq!(client.get("/api/data", Some(&exchanged)).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    let page = client.get(&format!("{}/", up.dashboard("clv", "acme")), Some(&exchanged)).await.unwrap();
+    assert_eq!(page.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.exchange(&client.user_token("ana").await.unwrap(), "acme", "clv").await.unwrap().status, 400);
+
+    edit_manifest(&up, "tenants.yaml", "- {user: ana@acme.example, roles: [viewer]}\n", "");
+    let (code, took) = closed(&mut globex, Duration::from_secs(5)).await;
+    assert_eq!(code, Some(4001));
+    assert!(took < ONE_SECOND, "{took:?}");
+
+    edit_manifest(&up, "tenants.yaml", "  suspended: true\n", "");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let (_, page) = ana.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert_eq!(page.status, StatusCode::OK, "the tenant is back, and so is its session");
+    let (_, page) = ana.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_keys_survive_kill_nine_and_a_restart() {
+    let up = up();
+    let mut ana = at_work(&up, "ana", "clv", "acme").await;
+    let client = Client::new(&up.portal()).unwrap();
+    let token = client.tenant_token("ana", "acme", "clv").await.unwrap();
+    let keys = client.get("/.well-known/jwks.json", None).await.unwrap().text();
+    let up = up.restart().unwrap();
+    let client = Client::new(&up.portal()).unwrap();
+    assert_eq!(client.get("/.well-known/jwks.json", None).await.unwrap().text(), keys);
+    assert_eq!(client.get("/api/tenant", Some(&token)).await.unwrap().status, StatusCode::OK);
+    let (url, page) = ana.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert_eq!((page.status, url), (StatusCode::OK, format!("{}/", up.dashboard("clv", "acme"))));
+    let (_, tenants) = ana.navigate("/tenants").await.unwrap();
+    assert!(tenants.text().contains("Globex Subscriptions"));
+    ana.sign_out().await.unwrap();
+    let up = up.restart().unwrap();
+    let (url, _) = ana.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert!(url.contains("/login"), "a logout survives too: {url}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_it_cleanly_with_sockets_told_to_come_back() {
+    let up = up();
+    let ana = at_work(&up, "ana", "clv", "acme").await;
+    let mut socket = open_socket(&up, &ana, "clv", "acme").await;
+    let stopping = tokio::task::spawn_blocking(move || up.interrupt());
+    assert_eq!(closed(&mut socket, Duration::from_secs(5)).await.0, Some(1012));
+    assert!(stopping.await.unwrap().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_and_a_used_state_folder_are_clear_sentences() {
+    let up = up();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_kyros"));
+    let taken = Up::command(program, up.home.path(), up.port).output().unwrap();
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert!(!taken.status.success());
+    assert!(said.contains(&format!("port {} of 127.0.0.1 is taken", up.port)) && said.contains("--listen"), "{said}");
+    let used = Up::command(program, up.home.path(), 0).output().unwrap();
+    let said = String::from_utf8_lossy(&used.stderr);
+    assert!(!used.status.success() && said.contains("another kyros up uses the state folder"), "{said}");
+    let public = Command::new(program).args(["up", "--listen", "0.0.0.0:0"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&public.stderr).contains("not loopback"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_manifest_leaves_the_last_good_set_and_says_where() {
+    let up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    edit_manifest(&up, "tenants.yaml", "displayName: Globex Subscriptions", "displayNam: Globex");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !up.log().contains("displayNam") {
+        assert!(Instant::now() < deadline, "the mistake is reported");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(up.log().contains("tenants.yaml:25: unknown field"), "{}", up.log());
+    assert!(client.tenant_token("bob", "globex", "clv").await.is_ok());
+    edit_manifest(&up, "tenants.yaml", "displayNam: Globex", "displayName: Globex Renamed");
+    let token = client.tenant_token("bob", "globex", "clv").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.get("/api/tenant", Some(&token)).await.unwrap().json()["display_name"] != "Globex Renamed" {
+        assert!(Instant::now() < deadline, "the mended set takes effect");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let validate = |folder: &std::path::Path| {
+        Command::new(env!("CARGO_BIN_EXE_kyros")).arg("validate").arg(folder).output().unwrap()
+    };
+    assert!(validate(&up.path("manifests")).status.success());
+    edit_manifest(&up, "dashboards.yaml", "port: 8050", "port: 99999");
+    let bad = validate(&up.path("manifests"));
+    assert!(!bad.status.success());
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("dashboards.yaml:10"), "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_file_takes_down_its_own_dataset_alone_and_an_import_heals_it() {
+    let up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    let token = client.tenant_token("aud", "acme", "risk").await.unwrap();
+    let pnl = up.path("data/tenants/acme/risk/pnl.parquet");
+    let whole = std::fs::read(&pnl).unwrap();
+    std::fs::write(&pnl, &whole[..whole.len() / 2]).unwrap();
+    let broken = client.get("/api/data/pnl", Some(&token)).await.unwrap();
+    assert_eq!(broken.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(broken.json()["type"], "urn:kyros:problem:dataset-unavailable");
+    assert!(!broken.text().contains("parquet"), "nothing of the file system is echoed: {}", broken.text());
+    assert_eq!(client.get("/api/data/exposures?limit=1", Some(&token)).await.unwrap().status, StatusCode::OK);
+
+    let csv = up.path("new.csv");
+    std::fs::write(&csv, "date,desk,pnl\n2026-01-01,Rates,1.5\n2026-01-02,Rates,-2.5\n").unwrap();
+    let import = |dataset: &str, file: &std::path::Path| {
+        Command::new(env!("CARGO_BIN_EXE_kyros"))
+            .args(["data", "import"])
+            .arg(file)
+            .args(["--tenant", "acme", "--dashboard", "risk", "--dataset", dataset, "--data"])
+            .arg(up.path("data"))
+            .output()
+            .unwrap()
+    };
+    let imported = import("pnl", &csv);
+    let said = String::from_utf8_lossy(&imported.stdout);
+    assert!(imported.status.success() && said.contains("2 rows") && said.contains("date"), "{imported:?}");
+    let healed = client.get("/api/data/pnl?format=csv", Some(&token)).await.unwrap();
+    assert_eq!(healed.text().lines().nth(1), Some("2026-01-01,Rates,1.5"));
+    std::fs::write(up.path("bad.parquet"), "PAR1").unwrap();
+    let refused = import("pnl", &up.path("bad.parquet"));
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing changed"), "{refused:?}");
+    assert_eq!(client.get("/api/data/pnl?format=csv", Some(&token)).await.unwrap().text(), healed.text());
+}
