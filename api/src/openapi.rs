@@ -37,7 +37,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(mock::token))
 }
 
-/// The OpenAPI document as JSON.
+/// The `OpenAPI` document as JSON.
 pub fn document() -> String {
     let document = router().into_openapi();
     document.to_pretty_json().unwrap_or_default()

@@ -37,7 +37,7 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(30);
 /// Largest request body, in bytes; queries have their own, smaller limit.
 const MAX_BODY: usize = 256 * 1024;
 /// How often what can never matter again is removed.
-const PURGE_EVERY: Duration = Duration::from_secs(900);
+const PURGE_EVERY: Duration = Duration::from_mins(15);
 
 /// Why the API does not start.
 #[derive(Debug, Error)]

@@ -41,7 +41,7 @@ pub struct ApiSettings {
     #[arg(long, env = "KYROS_MOCK_PEOPLE")]
     pub mock_people: Option<PathBuf>,
 
-    /// A YAML list of issuers whose user tokens are accepted: {issuer, jwks, audience, tenants_claim}.
+    /// A YAML list of issuers whose user tokens are accepted: {issuer, jwks, audience, `tenants_claim`}.
     #[arg(long, env = "KYROS_TRUSTED_ISSUERS")]
     pub trusted_issuers: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use kyros_shared_config::issuer::write_private;
 use crate::state::App;
 
 /// Six times in a token's life.
-const REWRITE_EVERY: Duration = Duration::from_secs(600);
+const REWRITE_EVERY: Duration = Duration::from_mins(10);
 
 /// Keeps `folder/<slug>.jwt` fresh for every dashboard, for ever.
 pub(crate) async fn keep_fresh(app: App, folder: std::path::PathBuf) {

@@ -48,7 +48,7 @@ enum Command {
     Data(DataCommand),
     /// Print the definitions of the custom resources as YAML.
     Crds,
-    /// Print the API's OpenAPI document.
+    /// Print the API's `OpenAPI` document.
     Openapi,
 }
 

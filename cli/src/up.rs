@@ -205,10 +205,9 @@ fn lock_state(state: &Path) -> anyhow::Result<File> {
 
 /// One site per Dashboard resource.
 async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
-    let set = match directory::load(manifests) {
-        Ok(set) => set,
-        // The projector has just read the same folder; it changed in between.
-        Err(_) => bail!("the manifests in {} changed while starting; start again", manifests.display()),
+    // The projector has just read the same folder: an error can only mean that it changed in between.
+    let Ok(set) = directory::load(manifests) else {
+        bail!("the manifests in {} changed while starting; start again", manifests.display());
     };
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let ours = built_in();
@@ -251,7 +250,7 @@ fn sidecar_settings(site: &Site, public_url: &PublicUrl, api_url: &Url, workload
         admin_listen: None,
         behind_gateway: true,
         max_body_bytes: kyros_sidecar::settings::DEFAULT_MAX_BODY_BYTES,
-        upstream_timeout: Duration::from_secs(60),
+        upstream_timeout: Duration::from_mins(1),
         drain: DRAIN,
     }
 }

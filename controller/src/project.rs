@@ -1,6 +1,6 @@
 //! Role `project`: keeps the read model equal to the resources, live.
 //!
-//! Every file event means "read everything again": editors rename, ConfigMaps swap symbolic links, and a reload is cheap.
+//! Every file event means "read everything again": editors rename, `ConfigMaps` swap symbolic links, and a reload is cheap.
 
 use std::{
     path::{Path, PathBuf},
@@ -112,10 +112,10 @@ impl Projector {
                 }
                 Ok(false) => {
                     idle_rounds += 1;
-                    if idle_rounds % CONFIRM_EVERY == 0 {
-                        if let Err(error) = self.writer.confirm().await {
-                            tracing::warn!(%error, "state not confirmed");
-                        }
+                    if idle_rounds % CONFIRM_EVERY == 0
+                        && let Err(error) = self.writer.confirm().await
+                    {
+                        tracing::warn!(%error, "state not confirmed");
                     }
                     String::new()
                 }

@@ -1,4 +1,4 @@
-//! The SQLite read model of the custom resources.
+//! The `SQLite` read model of the custom resources.
 //!
 //! ```text
 //!  controller ── Writer ──► metadata.db ──► Reader ──► Arc<Snapshot> (api: every request, no SQL)

@@ -20,7 +20,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why the read model cannot be read or written.
 #[derive(Debug, Error)]
 pub enum MetadataError {
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("metadata database: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.

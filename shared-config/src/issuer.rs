@@ -48,7 +48,7 @@ pub enum IssuerError {
 
 /// Signs with ES256 (RFC 7518, section 3.4) under one key, whose id is its RFC 7638 thumbprint.
 pub struct Issuer {
-    issuer: String,
+    name: String,
     kid: String,
     key: EncodingKey,
     jwk: serde_json::Value,
@@ -144,12 +144,12 @@ impl Issuer {
         let jwk = serde_json::json!({
             "kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "use": "sig", "kid": kid,
         });
-        Ok(Self { issuer: issuer.to_owned(), kid, key: EncodingKey::from_ec_der(pkcs8.as_ref()), jwk })
+        Ok(Self { name: issuer.to_owned(), kid, key: EncodingKey::from_ec_der(pkcs8.as_ref()), jwk })
     }
 
     /// The `iss` of every token that this issuer signs.
     pub fn name(&self) -> &str {
-        &self.issuer
+        &self.name
     }
 
     /// The key's id.
@@ -168,7 +168,7 @@ impl Issuer {
         let exp = grant.not_after.min(now + TENANT_TOKEN_LIFE);
         let jti = random_id();
         let claims = TenantClaims {
-            iss: self.issuer.clone(),
+            iss: self.name.clone(),
             aud: OneOrMany::One(grant.dashboard.audience()),
             sub: grant.subject.to_owned(),
             exp,
@@ -198,7 +198,7 @@ impl Issuer {
         let now = unix_now();
         let (exp, jti) = (now + USER_TOKEN_LIFE, random_id());
         let claims = UserClaims {
-            iss: self.issuer.clone(),
+            iss: self.name.clone(),
             aud: OneOrMany::One(USER_AUDIENCE.to_owned()),
             sub: person.subject.to_owned(),
             exp,
@@ -217,7 +217,7 @@ impl Issuer {
         let now = unix_now();
         let exp = now + WORKLOAD_TOKEN_LIFE;
         let claims = WorkloadClaims {
-            iss: self.issuer.clone(),
+            iss: self.name.clone(),
             aud: OneOrMany::One(WORKLOAD_AUDIENCE.to_owned()),
             sub: subject.to_owned(),
             exp,

@@ -17,7 +17,7 @@ use crate::{KeySet, jwks::KeySetError};
 /// At most one fetch in this time, whatever key ids an attacker invents.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the keys are looked at when nothing asks for it.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+pub const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// How long a key server may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,7 +26,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum KeySource {
     /// An `http` or `https` address.
     Url(Url),
-    /// A file, e.g. a mounted ConfigMap.
+    /// A file, e.g. a mounted `ConfigMap`.
     File(PathBuf),
     /// The document itself.
     Fixed(String),

@@ -93,10 +93,10 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(decision) = self.instance.strip_prefix("urn:kyros:decision:") {
-            if let Ok(value) = HeaderValue::from_str(decision) {
-                headers.insert(crate::headers::REQUEST_ID, value);
-            }
+        if let Some(decision) = self.instance.strip_prefix("urn:kyros:decision:")
+            && let Ok(value) = HeaderValue::from_str(decision)
+        {
+            headers.insert(crate::headers::REQUEST_ID, value);
         }
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="kyros""#));

@@ -80,7 +80,7 @@ pub enum TokenType {
 
 impl TokenType {
     pub(crate) fn accepts(self, typ: Option<&str>) -> bool {
-        let bare = typ.map(|value| value.to_ascii_lowercase());
+        let bare = typ.map(str::to_ascii_lowercase);
         let bare = bare.as_deref().map(|value| value.strip_prefix("application/").unwrap_or(value));
         match self {
             Self::AccessToken => bare == Some("at+jwt"),

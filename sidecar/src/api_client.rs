@@ -158,7 +158,6 @@ impl ApiClient {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn unavailable(error: reqwest::Error) -> ApiError {
     ApiError::Unavailable(error.without_url().to_string())
 }

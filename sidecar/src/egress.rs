@@ -103,10 +103,10 @@ impl Egress {
     /// A fresh token for the session that the dashboard names by its id, or by a token that this sidecar injected and that
     /// is still valid. An API client's token has no session here and leaves as it came.
     async fn authorization(&self, parts: &Parts) -> Result<HeaderValue, Refusal> {
-        if let Some(id) = one(&parts.headers, &headers::SESSION)? {
-            if let Some(fresh) = self.fresh(id).await? {
-                return Ok(fresh);
-            }
+        if let Some(id) = one(&parts.headers, &headers::SESSION)?
+            && let Some(fresh) = self.fresh(id).await?
+        {
+            return Ok(fresh);
         }
         let token = bearer_token(&parts.headers)?.ok_or(Refusal::UNAUTHORIZED)?;
         let scope = self.verifier.verify_refreshing(token).await.map_err(|_| Refusal::UNAUTHORIZED)?;

@@ -23,7 +23,7 @@ const MUST_RENEW_BELOW: i64 = 5;
 /// Sessions kept; an evicted one is looked up again from its cookie.
 const CAPACITY: u64 = 20_000;
 /// A session that nobody used for this long is forgotten here (not ended).
-const IDLE: Duration = Duration::from_secs(15 * 60);
+const IDLE: Duration = Duration::from_mins(15);
 
 /// One person's session with this dashboard.
 pub(crate) struct AppSession {

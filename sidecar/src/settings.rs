@@ -82,7 +82,7 @@ pub struct GatewaySettings {
     #[arg(long, env = "KYROS_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Where people reach the portal, e.g. http://kyros.localhost:8080.
+    /// Where people reach the portal, e.g. <http://kyros.localhost:8080>.
     #[arg(long, env = "KYROS_PUBLIC_URL")]
     pub public_url: PublicUrl,
 

@@ -41,7 +41,7 @@ use crate::{
 /// Verified Bearer tokens kept, so that a client's next request costs no signature check.
 const BEARER_CACHE: u64 = 10_000;
 /// Kept no longer than this, so that a retired key stops working soon.
-const BEARER_CACHE_LIFE: Duration = Duration::from_secs(60);
+const BEARER_CACHE_LIFE: Duration = Duration::from_mins(1);
 
 /// Why a sidecar does not start.
 #[derive(Debug, Error)]
@@ -147,7 +147,7 @@ impl Sidecar {
     }
 
     fn with(guarded: Option<Guarded>, public_url: Option<kyros_shared_config::PublicUrl>) -> Self {
-        let ancestors = public_url.as_ref().map_or_else(|| "'none'".to_owned(), |url| url.origin());
+        let ancestors = public_url.as_ref().map_or_else(|| "'none'".to_owned(), kyros_shared_config::PublicUrl::origin);
         let policy = format!("frame-ancestors {ancestors}");
         Self {
             guarded,
@@ -205,18 +205,21 @@ impl Sidecar {
     async fn try_handle(&self, parts: &mut Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
         let passed = gate::check(parts)?;
         let host = self.host_of(parts)?;
-        if let (Some(login), Some(host)) = (&self.login, &host) {
-            if parts.uri.path() == CALLBACK_PATH && parts.method == Method::GET {
-                self.metrics.answered("callback");
-                let backend = self.guarded.as_ref().and_then(|g| g.api.as_deref().zip(g.sessions.as_deref()));
-                return Ok(login.finish(host, parts, backend).await);
-            }
+        if let (Some(login), Some(host)) = (&self.login, &host)
+            && parts.uri.path() == CALLBACK_PATH
+            && parts.method == Method::GET
+        {
+            self.metrics.answered("callback");
+            let backend = self.guarded.as_ref().and_then(|g| g.api.as_deref().zip(g.sessions.as_deref()));
+            return Ok(login.finish(host, parts, backend).await);
         }
         if parts.uri.path().starts_with(SIDECAR_PREFIX) {
             return Err(Refusal::NOT_FOUND);
         }
         let authorised = match &self.guarded {
-            Some(guarded) => guarded.authenticate(parts, host.as_ref(), &self.login, self.public_url.as_ref()).await,
+            Some(guarded) => {
+                guarded.authenticate(parts, host.as_ref(), self.login.as_ref(), self.public_url.as_ref()).await
+            }
             None => Self::nobody(parts, self.login.as_ref()),
         };
         match (authorised, &self.guarded) {
@@ -327,7 +330,7 @@ impl Sidecar {
             metrics.open_sockets.inc();
             let outcome = tunnel::run(client, upstream, ended, draining).await;
             metrics.open_sockets.dec();
-            if outcome == tunnel::Ended::ByAuthority {
+            if outcome == tunnel::Ended::Authority {
                 metrics.sockets_ended.inc();
             }
         });
@@ -356,7 +359,7 @@ impl Guarded {
         &self,
         parts: &Parts,
         host: Option<&DashboardHost>,
-        login: &Option<Login>,
+        login: Option<&Login>,
         public_url: Option<&kyros_shared_config::PublicUrl>,
     ) -> Result<(Arc<Identity>, Authority), Refusal> {
         if let Some(token) = bearer_token(&parts.headers)? {
@@ -375,21 +378,20 @@ impl Guarded {
 
     pub(crate) async fn bearer_identity(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
         let key = sha256(token.as_bytes());
-        let identity = match self.bearer.get(&key) {
-            Some(identity) => identity,
-            None => {
-                let scope = match self.verifier.verify_refreshing(token).await {
-                    Ok(scope) => scope,
-                    Err(VerifyError::UnknownKey) if !self.keys.is_ready() => return Err(Refusal::NO_KEYS),
-                    Err(error) => {
-                        tracing::debug!(reason = error.reason(), "token refused");
-                        return Err(Refusal::UNAUTHORIZED);
-                    }
-                };
-                let identity = Arc::new(Identity::new(scope, token)?);
-                self.bearer.insert(key, identity.clone());
-                identity
-            }
+        let identity = if let Some(identity) = self.bearer.get(&key) {
+            identity
+        } else {
+            let scope = match self.verifier.verify_refreshing(token).await {
+                Ok(scope) => scope,
+                Err(VerifyError::UnknownKey) if !self.keys.is_ready() => return Err(Refusal::NO_KEYS),
+                Err(error) => {
+                    tracing::debug!(reason = error.reason(), "token refused");
+                    return Err(Refusal::UNAUTHORIZED);
+                }
+            };
+            let identity = Arc::new(Identity::new(scope, token)?);
+            self.bearer.insert(key, identity.clone());
+            identity
         };
         let scope = &identity.scope;
         if scope.expires_at() <= unix_now() || self.revocations.is_revoked(scope) {

@@ -20,15 +20,15 @@ pub(crate) const CLOSE_DRAINING: u16 = 1012;
 const FRAME_GRACE: Duration = Duration::from_millis(300);
 const BUFFER: usize = 16 * 1024;
 
-/// Why a tunnel ended.
+/// What ended a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// One of the two sides closed.
-    BySides,
+    Sides,
     /// The authority ended.
-    ByAuthority,
+    Authority,
     /// The sidecar is stopping.
-    ByDrain,
+    Drain,
 }
 
 /// Copies both ways until a side closes, `authority_ended` resolves or `draining` is cancelled.
@@ -45,15 +45,15 @@ pub(crate) async fn run(
     let outcome = {
         let download = copy_to_client(&mut upstream_read, &mut client_write, &mut tracker);
         tokio::select! {
-            () = download => Ended::BySides,
-            () = authority_ended => Ended::ByAuthority,
-            () = draining.cancelled() => Ended::ByDrain,
+            () = download => Ended::Sides,
+            () = authority_ended => Ended::Authority,
+            () = draining.cancelled() => Ended::Drain,
         }
     };
     let close = match outcome {
-        Ended::BySides => None,
-        Ended::ByAuthority => Some(close_frame(CLOSE_ENDED, "session ended")),
-        Ended::ByDrain => Some(close_frame(CLOSE_DRAINING, "service restart")),
+        Ended::Sides => None,
+        Ended::Authority => Some(close_frame(CLOSE_ENDED, "session ended")),
+        Ended::Drain => Some(close_frame(CLOSE_DRAINING, "service restart")),
     };
     if let Some(frame) = close {
         let finish = finish_frame(&mut upstream_read, &mut client_write, &mut tracker);
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         }
     }
     let _ = tokio::time::timeout(FRAME_GRACE, client_write.shutdown()).await;
-    if outcome == Ended::BySides {
+    if outcome == Ended::Sides {
         // The client may still be answering the dashboard's Close frame.
         let _ = tokio::time::timeout(Duration::from_secs(2), upload).await;
     } else {

@@ -73,13 +73,13 @@ mod tests {
         let mask_bit = if masked { 0x80 } else { 0 };
         let mut bytes = vec![0x82];
         match payload {
-            0..=125 => bytes.push(mask_bit | u8::try_from(payload).unwrap()),
+            0..=125 => bytes.push(mask_bit + u8::try_from(payload).unwrap()),
             126..=65535 => {
-                bytes.push(mask_bit | 126);
+                bytes.push(mask_bit + 126);
                 bytes.extend_from_slice(&u16::try_from(payload).unwrap().to_be_bytes());
             }
             _ => {
-                bytes.push(mask_bit | 127);
+                bytes.push(mask_bit + 127);
                 bytes.extend_from_slice(&(payload as u64).to_be_bytes());
             }
         }

@@ -62,7 +62,8 @@ async fn a_host_that_names_nothing_answers_as_a_real_one_until_sign_in() {
                 let (status, headers, body) = shape(&client.send(request).await.unwrap());
                 // The redirect names the host that was asked for; nothing else may differ.
                 let neutral = |text: &str| {
-                    text.replace(&format!("{dashboard}--{tenant}"), "HOST").replace(&format!("dashboard%3A{dashboard}"), "D")
+                    text.replace(&format!("{dashboard}--{tenant}"), "HOST")
+                        .replace(&format!("dashboard%3A{dashboard}"), "D")
                 };
                 answers.push((status, headers.iter().map(|line| neutral(line)).collect::<Vec<_>>(), neutral(&body)));
             }

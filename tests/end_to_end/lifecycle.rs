@@ -105,7 +105,7 @@ async fn suspension_and_lost_grants_end_sockets_and_tokens_within_a_second() {
     assert_eq!(page.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.exchange(&client.user_token("ana").await.unwrap(), "acme", "clv").await.unwrap().status, 400);
 
-    edit_manifest(&up, "tenants.yaml", "- {user: ana@acme.example, roles: [viewer]}\n", "");
+    edit_manifest(&up, "tenants.yaml", "    - {user: ana@acme.example, roles: [viewer]}\n", "");
     let (code, took) = closed(&mut globex, Duration::from_secs(5)).await;
     assert_eq!(code, Some(4001));
     assert!(took < ONE_SECOND, "{took:?}");
@@ -174,7 +174,7 @@ async fn a_broken_manifest_leaves_the_last_good_set_and_says_where() {
         assert!(Instant::now() < deadline, "the mistake is reported");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(up.log().contains("tenants.yaml:25: unknown field"), "{}", up.log());
+    assert!(up.log().contains("tenants.yaml:23: unknown field"), "{}", up.log());
     assert!(client.tenant_token("bob", "globex", "clv").await.is_ok());
     edit_manifest(&up, "tenants.yaml", "displayNam: Globex", "displayName: Globex Renamed");
     let token = client.tenant_token("bob", "globex", "clv").await.unwrap();

@@ -101,11 +101,12 @@ async fn only_the_diagonal_answers_and_no_byte_is_anybody_elses() {
             for route in ROUTES {
                 let answer = ask(&up, &client, site, route, token).await;
                 assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{route:?} of {site:?}");
-                TENANTS.iter().for_each(|tenant| assert!(!answer.everything().contains(&canary(tenant))));
+                let seen = answer.everything();
+                assert!(!TENANTS.iter().any(|tenant| seen.contains(&canary(tenant))), "{route:?} of {site:?}");
             }
         }
     }
     let log = up.log();
-    TENANTS.iter().for_each(|tenant| assert!(!log.contains(&canary(tenant)), "{tenant}'s canary in the log"));
+    assert!(!TENANTS.iter().any(|tenant| log.contains(&canary(tenant))), "a canary in the log");
     assert!(!log.contains("eyJ"), "a token in the log: {:?}", log.lines().find(|line| line.contains("eyJ")));
 }

@@ -1,6 +1,6 @@
-//! A headless Chromium for end-to-end tests, driven through ChromeDriver.
+//! A headless Chromium for end-to-end tests, driven through `ChromeDriver`.
 //!
-//! Nothing outlives the test: ChromeDriver and every Chromium process are one process group, led by a shell that kills
+//! Nothing outlives the test: `ChromeDriver` and every Chromium process are one process group, led by a shell that kills
 //! the whole group as soon as its standard input closes - on [`Browser::close`], on drop, and also when the test
 //! process itself is killed.
 
@@ -42,20 +42,31 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long an element may take to appear before [`Browser::click`] and its like give up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why the browser did not do what it was asked.
 #[derive(Debug)]
 pub enum BrowserError {
     /// There is no `chromedriver` in `PATH`: the only error a test may take as a reason to skip.
     NotInstalled,
-    /// ChromeDriver could not be started; with what it wrote.
+    /// `ChromeDriver` could not be started; with what it wrote.
     Driver(String),
-    /// ChromeDriver refused a session (no Chromium, or Chromium ended at once); with what ChromeDriver wrote.
+    /// `ChromeDriver` refused a session (no Chromium, or Chromium ended at once); with what `ChromeDriver` wrote.
     Session(Box<NewSessionError>, String),
     /// A command failed.
     Command(Box<CmdError>),
     /// A condition was not met in time; with the address and the text of the page at that moment.
-    Timeout { waited_for: String, after: Duration, url: String, text: String },
-    /// An answer of ChromeDriver was not of the expected form.
+    Timeout {
+        /// What was waited for.
+        waited_for: String,
+        /// For how long.
+        after: Duration,
+        /// The page's address.
+        url: String,
+        /// The page's text.
+        text: String,
+    },
+    /// An answer of `ChromeDriver` was not of the expected form.
     Unexpected(String),
+    /// The operating system refused.
     Io(io::Error),
 }
 
@@ -100,7 +111,7 @@ pub fn chromedriver() -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// ChromeDriver, with every browser that it starts.
+/// `ChromeDriver`, with every browser that it starts.
 struct Driver {
     guard: Child,
     port: u16,
@@ -162,7 +173,7 @@ impl Drop for Driver {
     }
 }
 
-/// The port in ChromeDriver's line "ChromeDriver was started successfully on port 45039."
+/// The port in `ChromeDriver`'s line "`ChromeDriver` was started successfully on port 45039."
 fn port(log: &str) -> Option<u16> {
     let (_, rest) = log.split_once("started successfully on port ")?;
     rest.split_once('.')?.0.parse().ok()
@@ -180,7 +191,7 @@ fn is_running(group: u32) -> bool {
     })
 }
 
-/// A command of ChromeDriver that WebDriver doesn't have.
+/// A command of `ChromeDriver` that `WebDriver` doesn't have.
 #[derive(Debug)]
 struct Extension {
     path: &'static str,
@@ -203,13 +214,19 @@ pub type Tab = WindowHandle;
 /// A cookie as the browser keeps it, those that scripts can't see too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCookie {
+    /// Its name.
     pub name: String,
+    /// Its value.
     pub value: String,
     /// With a leading dot if the cookie is for the subdomains too; without, it is host-only.
     pub domain: String,
+    /// The paths that it is sent to.
     pub path: String,
+    /// Whether it is sent over https alone.
     pub secure: bool,
+    /// Whether scripts cannot see it.
     pub http_only: bool,
+    /// `Strict`, `Lax` or `None`.
     pub same_site: Option<String>,
     /// Whether the cookie is kept apart for one top-level site (CHIPS).
     pub partitioned: bool,
@@ -218,8 +235,11 @@ pub struct StoredCookie {
 /// How a WebSocket was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketClose {
+    /// The close code.
     pub code: u16,
+    /// The reason that came with it.
     pub reason: String,
+    /// Whether the closing handshake was completed.
     pub clean: bool,
 }
 
@@ -230,6 +250,7 @@ pub struct ConsoleLine {
     pub level: String,
     /// `console-api`, `javascript`, `network`, `security`, ...
     pub source: String,
+    /// What it says.
     pub message: String,
 }
 
@@ -266,12 +287,12 @@ impl Browser {
         Ok(closed?)
     }
 
-    /// The underlying WebDriver client, for what is not offered here.
+    /// The underlying `WebDriver` client, for what is not offered here.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The process group of ChromeDriver and all of Chromium (but the crash handlers, which end with it).
+    /// The process group of `ChromeDriver` and all of Chromium (but the crash handlers, which end with it).
     pub fn process_group(&self) -> u32 {
         self.driver.guard.id()
     }
@@ -292,6 +313,7 @@ impl Browser {
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
+    /// The text of one element.
     pub async fn text_of(&self, css: &str) -> Result<String> {
         Ok(self.wait_for_css(css, PATIENCE).await?.text().await?)
     }
@@ -335,14 +357,17 @@ impl Browser {
         Ok(tab)
     }
 
+    /// The tab that is in front.
     pub async fn tab(&self) -> Result<Tab> {
         Ok(self.client.window().await?)
     }
 
+    /// Every tab.
     pub async fn tabs(&self) -> Result<Vec<Tab>> {
         Ok(self.client.windows().await?)
     }
 
+    /// Brings a tab to the front.
     pub async fn switch_tab(&self, tab: &Tab) -> Result<()> {
         Ok(self.client.switch_to_window(tab.clone()).await?)
     }
@@ -450,7 +475,7 @@ impl Browser {
         self.cdp("Network.clearBrowserCookies", json!({})).await.map(drop)
     }
 
-    /// Sends a command of the Chrome DevTools Protocol to the current tab.
+    /// Sends a command of the Chrome `DevTools` Protocol to the current tab.
     pub async fn cdp(&self, command: &str, parameters: Value) -> Result<Value> {
         let body = json!({ "cmd": command, "params": parameters });
         Ok(self.client.issue_cmd(Extension { path: "goog/cdp/execute", body }).await?)

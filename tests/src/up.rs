@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 /// How long a start may take: the first one makes the demo data with an unoptimised program.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Where things are.
 pub struct UpOptions {

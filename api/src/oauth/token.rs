@@ -103,7 +103,7 @@ async fn renew(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result
     let found = app.store.app_session(handle, dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
     let AppSession { sid, tenant, tenant_uid, session, .. } = found.ok_or_else(OAuthError::invalid_grant)?;
     let (answer, uid_now) = issue(app, &session, &tenant, dashboard, &sid).await?;
-    if uid_now != tenant_uid { Err(OAuthError::invalid_grant()) } else { Ok(answer) }
+    if uid_now == tenant_uid { Ok(answer) } else { Err(OAuthError::invalid_grant()) }
 }
 
 async fn issue(

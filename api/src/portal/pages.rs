@@ -80,7 +80,7 @@ pub(crate) struct Login {
 #[derive(Template)]
 #[template(path = "tenants.html")]
 pub(crate) struct Tenants {
-    pub(crate) tenants: Vec<TenantCard>,
+    pub(crate) cards: Vec<TenantCard>,
     pub(crate) person: String,
     pub(crate) csrf: String,
 }
@@ -125,10 +125,11 @@ pub(crate) fn render(
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    // A sign-in form's answer redirects to a dashboard's host, and browsers apply form-action to redirects too.
+    // A sign-in form's answer redirects to a dashboard's host, and a frame's first request comes by the portal's own
+    // /oauth/authorize: browsers apply form-action and frame-src to redirects too.
     let dashboards = public_url.map(|url| format!("{}://*.{}", url.scheme(), url.authority())).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src {dashboards}; form-action 'self' \
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self' {dashboards}; form-action 'self' \
          {dashboards}; base-uri 'none'; frame-ancestors {}",
         framing.ancestors()
     );

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 
-/// Set unless a handler set its own: no store, no frame, no referrer, nothing from elsewhere.
+/// Set unless a handler set its own: no store, no frame, no referrer to anybody else, nothing from elsewhere.
 pub(crate) async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -17,7 +17,8 @@ pub(crate) async fn protect(request: Request, next: Next) -> Response {
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not no-referrer: browsers would then send `Origin: null` with our own forms (Fetch, section 4.6).
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),

@@ -193,7 +193,7 @@ async fn tenants(State(app): State<App>, signed_in: Option<SignedIn>) -> Respons
         .filter_map(|id| snapshot.membership(&access, id))
         .map(|(record, _)| TenantCard::of(record))
         .collect();
-    let page = Tenants { tenants: cards, person: display_name(&session), csrf: session.csrf.clone() };
+    let page = Tenants { cards, person: display_name(&session), csrf: session.csrf.clone() };
     render(StatusCode::OK, Framing::Top, Some(&app.public_url), &page)
 }
 

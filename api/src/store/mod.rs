@@ -25,7 +25,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Why the state cannot be read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("state database: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.

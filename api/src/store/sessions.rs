@@ -49,7 +49,7 @@ pub(crate) struct NewCode<'a> {
 /// What redeeming a code says.
 pub(crate) enum CodeGrant {
     /// The first time, and everything fits.
-    Granted { tenant: TenantId, session: Session },
+    Granted { tenant: TenantId, session: Box<Session> },
     /// A second time: the app session made the first time must end (RFC 6749, section 4.1.2).
     Replayed { app_sid: Option<String> },
     /// Unknown, expired, or of another client.
@@ -191,7 +191,7 @@ impl Store {
         }
         let tenant: String = row.try_get("tenant_id")?;
         let tenant = tenant.parse().map_err(|_| StoreError::Inconsistent("tenant id of a code".into()))?;
-        Ok(CodeGrant::Granted { tenant, session: session_of(&row)? })
+        Ok(CodeGrant::Granted { tenant, session: Box::new(session_of(&row)?) })
     }
 
     /// Makes an app session. Returns the handle for the dashboard's cookie.

@@ -58,7 +58,7 @@ fn named(name: &str) -> String {
 
 #[test]
 fn the_example_loads_without_a_warning() {
-    let set = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/manifests")).unwrap();
+    let set = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/manifests")).unwrap();
     let names: Vec<_> = set.tenants.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["acme", "globex", "initech"]);
     let names: Vec<_> = set.dashboards.iter().map(ResourceExt::name_any).collect();
@@ -66,7 +66,7 @@ fn the_example_loads_without_a_warning() {
     assert_eq!(set.warnings, []);
     assert_eq!(set.tenants[1].spec.dashboards, ["clv"]);
     assert_eq!(set.tenants[2].spec.limits.requests_per_second, limits::REQUESTS_PER_SECOND_DEFAULT);
-    assert_eq!(set.dashboards[1].spec.isolation, Isolation::PerTenant);
+    assert_eq!(set.dashboards[1].spec.isolation, Isolation::Shared);
     let colors: std::collections::BTreeSet<_> =
         set.tenants.iter().map(|tenant| tenant.spec.branding.accent_color.clone()).collect();
     assert_eq!(colors.len(), 3);

@@ -19,13 +19,13 @@ pub(crate) fn page(
     analysis: &Analysis,
 ) -> Page {
     let panels = vec![
-        Panel::new(tracking(analysis)),
+        Panel::new(&tracking(analysis)),
         model_facts(analysis),
-        Panel::new(retention(analysis)),
-        Panel::new(segments(analysis)),
-        Panel::new(alive(analysis)),
-        Panel::new(spread(analysis)),
-        Panel::new(revenue(analysis)),
+        Panel::new(&retention(analysis)),
+        Panel::new(&segments(analysis)),
+        Panel::new(&alive(analysis)),
+        Panel::new(&spread(analysis)),
+        Panel::new(&revenue(analysis)),
     ];
     Page { title, visitor, exports, head: head(analysis), panels }
 }

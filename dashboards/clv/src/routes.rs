@@ -55,9 +55,9 @@ struct Filter {
 }
 
 async fn show(State(dashboard): State<Dashboard>, visitor: Visitor, Query(filter): Query<Filter>) -> Response {
-    let until = match filter.until.as_deref().filter(|text| !text.is_empty()).map(str::parse::<Date>).transpose() {
-        Ok(until) => until,
-        Err(_) => return (StatusCode::BAD_REQUEST, "until must be a date such as 1997-09-30\n").into_response(),
+    let asked = filter.until.as_deref().filter(|text| !text.is_empty());
+    let Ok(until) = asked.map(str::parse::<Date>).transpose() else {
+        return (StatusCode::BAD_REQUEST, "until must be a date such as 1997-09-30\n").into_response();
     };
     match dashboard.analysis(&visitor, until).await {
         Ok(analysis) => page::page(TITLE, DATASETS, visitor, &analysis).into_response(),
@@ -108,17 +108,17 @@ impl Dashboard {
             })
             .collect();
         let computed = tokio::task::spawn_blocking(move || analyse(&transactions, until)).await;
-        let analysis = match computed {
+        let result = match computed {
             Ok(Ok(analysis)) => Arc::new(analysis),
             Ok(Err(error)) => return Err(Failure::Model(format!("No model fits this data: {error}."))),
             Err(_) => return Err(Failure::Model("The calculation failed.".to_owned())),
         };
-        let mut analyses = self.analyses.lock().unwrap_or_else(PoisonError::into_inner);
-        if analyses.len() >= CACHE {
-            analyses.clear();
+        let mut cache = self.analyses.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHE {
+            cache.clear();
         }
-        analyses.insert(Key { version: dataset.version, ..key }, analysis.clone());
-        Ok(analysis)
+        cache.insert(Key { version: dataset.version, ..key }, result.clone());
+        Ok(result)
     }
 }
 

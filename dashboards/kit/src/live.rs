@@ -41,12 +41,11 @@ async fn follow(
             },
             () = tokio::time::sleep(POLL) => {
                 // While the data cannot be read nothing is known to have changed.
-                if let Ok(now) = versions(data, visitor, datasets).await {
-                    if now != known {
+                if let Ok(now) = versions(data, visitor, datasets).await
+                    && now != known {
                         known = now;
                         socket.send(Message::Text(r#"{"type":"changed"}"#.into())).await?;
                     }
-                }
             }
         }
     }

@@ -20,7 +20,7 @@ pub struct Panel {
 
 impl Panel {
     /// A panel of markup that its builder has escaped.
-    pub fn new(html: impl ToString) -> Self {
+    pub fn new(html: &impl ToString) -> Self {
         Self { html: html.to_string() }
     }
 

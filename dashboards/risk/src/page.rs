@@ -29,13 +29,13 @@ pub(crate) fn page(
     let daily = daily_totals(pnl)?;
     let tested = backtest(&daily, VarMethod::Historical)?;
     let panels = vec![
-        Panel::new(backtest_chart(&tested)),
+        Panel::new(&backtest_chart(&tested)),
         tail_facts(&daily)?,
-        Panel::new(by_dimension(exposures, Dimension::Sector, "sectors", "Risk-weighted assets by sector")?),
-        Panel::new(by_dimension(exposures, Dimension::Rating, "ratings", "Risk-weighted assets by rating")?),
-        Panel::new(largest(exposures)?),
-        Panel::new(grid(exposures)?),
-        Panel::new(outcomes(&daily)),
+        Panel::new(&by_dimension(exposures, Dimension::Sector, "sectors", "Risk-weighted assets by sector")?),
+        Panel::new(&by_dimension(exposures, Dimension::Rating, "ratings", "Risk-weighted assets by rating")?),
+        Panel::new(&largest(exposures)?),
+        Panel::new(&grid(exposures)?),
+        Panel::new(&outcomes(&daily)),
     ];
     Ok(Page { title, visitor, exports, head: head(exposures, &tested)?, panels })
 }

@@ -1,0 +1,202 @@
+//! The sidecar as a program of its own, with no API: a key file, a raw upstream, and what the upstream gets to see.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use kyros_shared_config::{
+    DashboardSlug, Issuer, TenantId,
+    crypto::{install_provider, random_id},
+    issuer::TenantGrant,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+const ISSUER: &str = "https://kyros.example";
+
+/// Answers every request with a fixed text and remembers what it was sent.
+async fn upstream(answer: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let record = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let record = record.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(read) = stream.read(&mut buffer).await {
+                    if read == 0 {
+                        return;
+                    }
+                    record.lock().unwrap().push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, seen)
+}
+
+struct Sidecar {
+    child: Child,
+    address: SocketAddr,
+    issuer: Issuer,
+    keys: std::path::PathBuf,
+}
+
+impl Sidecar {
+    async fn start(upstream: SocketAddr, extra: &[(&str, &str)]) -> Self {
+        install_provider();
+        let issuer = Issuer::generate(ISSUER).unwrap();
+        let keys = std::env::temp_dir().join(format!("kyros-jwks-{}.json", random_id()));
+        std::fs::write(&keys, issuer.jwks()).unwrap();
+        // A port that was free a moment ago; the sidecar says so if it is not any more.
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_kyros-sidecar"))
+            .arg("sidecar")
+            .env("KYROS_LISTEN", address.to_string())
+            .env("KYROS_UPSTREAM", upstream.to_string())
+            .env("KYROS_JWKS", &keys)
+            .env("KYROS_ISSUER", ISSUER)
+            .env("KYROS_DASHBOARD", "clv")
+            .envs(extra.iter().copied())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).await.is_err() {
+            assert!(Instant::now() < deadline, "the sidecar listens");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self { child, address, issuer, keys }
+    }
+
+    fn token(&self, tenant: &str, dashboard: &str) -> String {
+        let (tenant, dashboard): (TenantId, DashboardSlug) = (tenant.parse().unwrap(), dashboard.parse().unwrap());
+        let grant = TenantGrant {
+            subject: "ana",
+            email: Some("ana@acme.example"),
+            tenant: &tenant,
+            tenant_uid: "u1",
+            dashboard: &dashboard,
+            roles: &["viewer".to_owned()],
+            session: "s1",
+            client_id: "test",
+            actor: None,
+            not_after: i64::MAX,
+        };
+        self.issuer.tenant_token(&grant).unwrap().token.expose().clone()
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.keys);
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: gunicorn\r\nSet-Cookie: own=1; Path=/\r\n\
+                  Set-Cookie: kyros-app=stolen\r\nSet-Cookie: wide=1; Domain=localhost\r\nX-Kyros-Tenant: globex\r\n\r\nok";
+
+#[tokio::test]
+async fn four_settings_are_enough_for_bearer_requests() {
+    let (address, seen) = upstream(OK).await;
+    let sidecar = Sidecar::start(address, &[]).await;
+    let token = sidecar.token("acme", "clv");
+    let request = format!(
+        "GET /a?b=c HTTP/1.1\r\nHost: anything\r\nAuthorization: Bearer {token}\r\nX-Kyros-Tenant: globex\r\n\
+         X-Forwarded-For: 6.6.6.6\r\nCookie: own=1; kyros-app=x\r\nTE: trailers\r\nConnection: close\r\n\r\n"
+    );
+    let answer = sidecar.ask(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let forwarded = seen.lock().unwrap()[0].to_ascii_lowercase();
+    for expected in [
+        "get /a?b=c http/1.1",
+        "x-kyros-tenant: acme",
+        "x-kyros-dashboard: clv",
+        "x-kyros-user: ana",
+        "x-kyros-email: ana@acme.example",
+        "x-kyros-roles: viewer",
+        "x-kyros-session: s1",
+        "x-forwarded-for: 127.0.0.1",
+        "host: anything",
+        "cookie: own=1\r\n",
+    ] {
+        assert!(forwarded.contains(expected), "{expected}\n{forwarded}");
+    }
+    for banned in ["globex", "6.6.6.6", "kyros-app", "te: trailers"] {
+        assert!(!forwarded.contains(banned), "{banned}\n{forwarded}");
+    }
+    let answer = answer.to_ascii_lowercase();
+    assert!(answer.contains("set-cookie: own=1") && answer.contains("cache-control: private"));
+    for banned in ["gunicorn", "kyros-app", "domain=", "x-kyros-tenant"] {
+        assert!(!answer.contains(banned), "{banned}\n{answer}");
+    }
+}
+
+#[tokio::test]
+async fn every_other_token_is_401_and_reaches_nobody() {
+    let (address, seen) = upstream(OK).await;
+    let sidecar = Sidecar::start(address, &[("KYROS_TENANT", "acme")]).await;
+    let foreign = Issuer::generate(ISSUER).unwrap().workload_token("dashboard:clv").unwrap();
+    let other_tenant = sidecar.token("globex", "clv");
+    let other_dashboard = sidecar.token("acme", "risk");
+    for authorization in [
+        String::new(),
+        "Authorization: Bearer nonsense\r\n".to_owned(),
+        "Authorization: Basic YTpi\r\n".to_owned(),
+        format!("Authorization: Bearer {}\r\n", foreign.token.expose()),
+        format!("Authorization: Bearer {other_tenant}\r\n"),
+        format!("Authorization: Bearer {other_dashboard}\r\n"),
+        format!("Cookie: kyros-app={}\r\n", sidecar.token("acme", "clv")),
+    ] {
+        let answer = sidecar.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{authorization}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{authorization}\n{answer}");
+        assert!(answer.contains("connection: close") && answer.contains("WWW-Authenticate".to_lowercase().as_str()));
+    }
+    assert!(seen.lock().unwrap().is_empty(), "{:?}", seen.lock().unwrap());
+    let right = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", sidecar.token("acme", "clv"));
+    assert!(sidecar.ask(&right).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_and_a_dead_dashboard_503() {
+    let (address, seen) = upstream(OK).await;
+    let sidecar = Sidecar::start(address, &[("KYROS_MAX_BODY_BYTES", "10")]).await;
+    let head = format!("Host: a\r\nAuthorization: Bearer {}\r\n", sidecar.token("acme", "clv"));
+    let answer = sidecar.ask(&format!("POST / HTTP/1.1\r\n{head}Content-Length: 11\r\n\r\nhello world")).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(seen.lock().unwrap().is_empty(), "refused before the dashboard is asked");
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let sidecar = Sidecar::start(dead, &[]).await;
+    let token = sidecar.token("acme", "clv");
+    let answer = sidecar.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_dashboard_cannot_switch_protocols_unasked() {
+    let (address, _) = upstream("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let sidecar = Sidecar::start(address, &[]).await;
+    let token = sidecar.token("acme", "clv");
+    let answer = sidecar.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+}
