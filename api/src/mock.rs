@@ -65,6 +65,14 @@ pub(crate) struct MockPerson {
     pub(crate) tenant_ids: Vec<TenantId>,
 }
 
+impl MockPerson {
+    pub(crate) fn in_a_line(&self) -> String {
+        let tenants: Vec<&str> = self.tenant_ids.iter().map(TenantId::as_str).collect();
+        let tenants = if tenants.is_empty() { "no tenant".to_owned() } else { tenants.join(", ") };
+        format!("{} <{}>: {tenants}", self.name, self.email)
+    }
+}
+
 struct Pregenerated {
     token: String,
     expires_at: i64,

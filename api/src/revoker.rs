@@ -31,8 +31,22 @@ struct Exchanged {
 
 #[derive(Default)]
 struct State {
-    events: Vec<(i64, Revocation)>,
+    /// Sessions that ended for good, until when that matters.
+    sessions: HashMap<String, i64>,
+    /// Everything else; there are few.
+    scopes: Vec<(i64, Revocation)>,
     exchanged: HashMap<String, Exchanged>,
+}
+
+impl State {
+    fn add(&mut self, until: i64, event: Revocation) {
+        match event {
+            Revocation::Session { sid } => {
+                self.sessions.insert(sid, until);
+            }
+            scope @ Revocation::Scope { .. } => self.scopes.push((until, scope)),
+        }
+    }
 }
 
 /// Knows what has been taken back.
@@ -48,9 +62,9 @@ impl Revoker {
     pub(crate) async fn start(store: Store) -> Result<Self, StoreError> {
         let since = store.revocation_id_before(WINDOW).await?;
         let recent = store.revocations_after(since).await?;
-        let events = recent.into_iter().map(|row| (row.at + WINDOW, row.event)).collect();
-        let state = Arc::new(Mutex::new(State { events, exchanged: HashMap::new() }));
-        Ok(Self { store, state, news: watch::channel(0).0 })
+        let mut state = State::default();
+        recent.into_iter().for_each(|row| state.add(row.at + WINDOW, row.event));
+        Ok(Self { store, state: Arc::new(Mutex::new(state)), news: watch::channel(0).0 })
     }
 
     /// Tells when there is something new for the stream.
@@ -67,8 +81,9 @@ impl Revoker {
         let now = unix_now();
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.events.retain(|(until, _)| *until > now);
-            state.events.extend(events.into_iter().map(|event| (now + WINDOW, event)));
+            state.sessions.retain(|_, until| *until > now);
+            state.scopes.retain(|(until, _)| *until > now);
+            events.into_iter().for_each(|event| state.add(now + WINDOW, event));
         }
         self.news.send_modify(|count| *count += 1);
         Ok(())
@@ -82,7 +97,7 @@ impl Revoker {
     /// Whether a verified token has been taken back.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.events.iter().any(|(_, event)| covers(event, scope))
+        state.sessions.contains_key(scope.session()) || state.scopes.iter().any(|(_, event)| covers(event, scope))
     }
 
     /// Remembers an exchanged token for as long as it lives, so that a lost grant can reach it.
@@ -121,8 +136,10 @@ impl Revoker {
     pub(crate) async fn follow(self, metadata: Reader) {
         let mut changes = metadata.changes();
         let mut before = metadata.snapshot();
-        // What changed while nobody was looking (a restart) is checked at once.
-        self.check(&Snapshot::default(), &before).await;
+        // What changed while nobody was looking (a restart) is checked at once: as if every tenant had been open.
+        let mut all_open = Snapshot::clone(&before);
+        all_open.tenants.values_mut().for_each(|tenant| tenant.suspended = false);
+        self.check(&all_open, &before).await;
         while changes.changed().await.is_ok() {
             let after = metadata.snapshot();
             self.check(&before, &after).await;

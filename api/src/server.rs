@@ -132,9 +132,10 @@ impl Api {
         Ok(Self { app, background, audit_writer })
     }
 
-    /// The public keys, for sidecars in the same process.
-    pub fn jwks(&self) -> String {
-        self.app.issuer.jwks()
+    /// The mock people, one line each: name, e-mail address, tenants.
+    pub fn mock_people(&self) -> Vec<String> {
+        let people = self.app.mock.iter().flat_map(|mock| &mock.people);
+        people.map(|person| person.in_a_line()).collect()
     }
 
     /// What the operations port asks.

@@ -124,6 +124,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
     })
     .await?;
+    let people = api.mock_people();
     let mut parts = JoinSet::new();
     parts.spawn(projector.run(shutdown.clone()));
     parts.spawn(api.serve(api_listener, shutdown.clone()));
@@ -163,7 +164,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         }
     });
     steps.finish();
-    announce(&public_url, &args, &theirs, started.elapsed());
+    announce(&public_url, &people, &theirs, started.elapsed());
     shutdown.cancelled().await;
     eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
     while parts.join_next().await.is_some() {}
@@ -275,13 +276,11 @@ async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToke
     Ok(())
 }
 
-fn announce(public_url: &PublicUrl, args: &UpArgs, theirs: &[(DashboardSlug, i32, SocketAddr)], took: Duration) {
+fn announce(public_url: &PublicUrl, people: &[String], theirs: &[(DashboardSlug, i32, SocketAddr)], took: Duration) {
     println!("{}  {}", bold("Portal"), bold(&public_url.to_string()));
-    println!("People  {} (no passwords; tokens: curl {public_url}/mock/people)", args.people.display());
-    if let Ok(text) = std::fs::read_to_string(&args.people) {
-        for line in text.lines().filter(|line| line.trim_start().starts_with("- sub:")) {
-            println!("        {}", line.trim_start().trim_start_matches("- sub:").trim());
-        }
+    println!("People  no passwords; their tokens: curl {public_url}/mock/people");
+    for person in people {
+        println!("        {person}");
     }
     for (slug, port, egress) in theirs {
         println!("Run {slug} on 127.0.0.1:{port} with KYROS_API_URL=http://{egress}");

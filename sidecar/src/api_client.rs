@@ -122,7 +122,6 @@ impl ApiClient {
             if let Err(error) = self.stream_once(revocations, &mut last_id).await {
                 tracing::debug!(%error, "revocation stream ended, reconnecting");
             }
-            revocations.forget_expired();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

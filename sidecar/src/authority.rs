@@ -57,7 +57,10 @@ impl Authority {
                 Err(NoIdentity::Unavailable) => unix_now() < expires_at,
                 Ok(renewed) => {
                     if renewed.scope.token_id() == identity.scope.token_id() {
-                        tokio::time::sleep(RETRY).await;
+                        tokio::select! {
+                            () = tokio::time::sleep(RETRY) => (),
+                            () = revoked.cancelled() => (),
+                        }
                     }
                     unix_now() < renewed.scope.expires_at()
                 }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use kyros_shared_config::{DashboardSlug, TenantId, TenantScope, clock::unix_now, verifier::TENANT_TOKEN_LIFE};
@@ -47,8 +47,17 @@ impl Revocation {
 
 #[derive(Default)]
 struct State {
-    revoked: Vec<(i64, Revocation)>,
+    /// Sessions that ended for good, until when that matters.
+    sessions: HashMap<String, i64>,
+    /// Everything else; there are few.
+    scopes: Vec<(i64, Revocation)>,
     live: HashMap<String, (TenantScope, CancellationToken)>,
+}
+
+impl State {
+    fn covers(&self, scope: &TenantScope) -> bool {
+        self.sessions.contains_key(scope.session()) || self.scopes.iter().any(|(_, event)| event.covers(scope))
+    }
 }
 
 /// Revocations, and the live connections that they end.
@@ -58,19 +67,27 @@ pub(crate) struct Revocations {
 }
 
 impl Revocations {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a verified token has been taken back since it was issued.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.revoked.iter().any(|(_, revocation)| revocation.covers(scope))
+        self.state().covers(scope)
     }
 
     /// Cancelled when the session is revoked; already cancelled when it was.
     pub(crate) fn watch(&self, scope: &TenantScope) -> CancellationToken {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.revoked.iter().any(|(_, revocation)| revocation.covers(scope)) {
+        let mut state = self.state();
+        if state.covers(scope) {
             let ended = CancellationToken::new();
             ended.cancel();
             return ended;
+        }
+        // Amortised: only a table that would grow is swept of sessions that nothing renews any more.
+        if state.live.len() == state.live.capacity() {
+            let now = unix_now();
+            state.live.retain(|_, (known, _)| known.expires_at() + KEPT_FOR > now);
         }
         let (known, token) =
             state.live.entry(scope.session().to_owned()).or_insert_with(|| (scope.clone(), CancellationToken::new()));
@@ -83,24 +100,28 @@ impl Revocations {
 
     /// Takes an event in: whatever it covers ends now.
     pub(crate) fn apply(&self, revocation: Revocation) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let now = unix_now();
-        state.revoked.retain(|(until, _)| *until > now);
-        state.live.retain(|_, (scope, token)| {
-            if revocation.covers(scope) {
-                token.cancel();
-                return false;
+        state.sessions.retain(|_, until| *until > now);
+        state.scopes.retain(|(until, _)| *until > now);
+        match &revocation {
+            Revocation::Session { sid } => {
+                if let Some((_, token)) = state.live.remove(sid) {
+                    token.cancel();
+                }
+                state.sessions.insert(sid.clone(), now + KEPT_FOR);
             }
-            true
-        });
-        state.revoked.push((now + KEPT_FOR, revocation));
-    }
-
-    /// Forgets sessions whose last token has long expired and which nothing renews.
-    pub(crate) fn forget_expired(&self) {
-        let now = unix_now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.live.retain(|_, (scope, _)| scope.expires_at() + KEPT_FOR > now);
+            Revocation::Scope { .. } => {
+                state.live.retain(|_, (scope, token)| {
+                    let ended = revocation.covers(scope);
+                    if ended {
+                        token.cancel();
+                    }
+                    !ended
+                });
+                state.scopes.push((now + KEPT_FOR, revocation));
+            }
+        }
     }
 }
 

@@ -203,3 +203,90 @@ async fn the_servers_metadata_and_document_describe_what_is_there() {
 fn url_form(pairs: &[(&str, String)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_introspect_their_own_tokens_and_revoke_their_own_sessions() {
+    let up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    let assertion = |slug: &str| std::fs::read_to_string(up.path(&format!("state/workloads/{slug}.jwt"))).unwrap();
+    let post = |path: &'static str, slug: Option<&str>, extra: Vec<(&'static str, String)>| {
+        let mut pairs = extra;
+        if let Some(slug) = slug {
+            let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+            pairs.push(("client_assertion_type", kind.to_owned()));
+            pairs.push(("client_assertion", assertion(slug).trim().to_owned()));
+        }
+        let request = client.request(Method::POST, path);
+        client.send(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(url_form(&pairs)))
+    };
+    let token = client.tenant_token("ana", "acme", "clv").await.unwrap();
+    let introspect = |slug, token: &str| post("/oauth/introspect", slug, vec![("token", token.to_owned())]);
+    let own = introspect(Some("clv"), &token).await.unwrap().json();
+    assert_eq!((&own["active"], &own["tenant_id"], &own["sub"]), (&json!(true), &json!("acme"), &json!("ana")));
+    for (slug, token) in [("risk", token.as_str()), ("clv", "nonsense"), ("clv", "")] {
+        let answer = introspect(Some(slug), token).await.unwrap();
+        if token.is_empty() {
+            assert_eq!(answer.json()["error"], "invalid_request");
+        } else {
+            assert_eq!(answer.json(), json!({"active": false}), "{slug}");
+        }
+    }
+    let nobody = introspect(None, &token).await.unwrap();
+    assert_eq!((nobody.status, &nobody.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_client")));
+    let unknown = post("/oauth/revoke", Some("clv"), vec![("token", "unknown".to_owned())]).await.unwrap();
+    assert_eq!(unknown.status, StatusCode::OK, "unknown tokens are answered like known ones (RFC 7009)");
+
+    let mut ana = kyros_tests::BrowserLike::new(client.clone());
+    ana.sign_in("ana").await.unwrap();
+    let origin = up.dashboard("clv", "acme");
+    ana.navigate(&format!("{origin}/")).await.unwrap();
+    let cookie = ana.cookie_header(&origin).unwrap();
+    let handle = cookie.split_once("kyros-app=").unwrap().1.to_owned();
+    let renew = |slug: &'static str| {
+        let pairs = vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", handle.clone())];
+        post("/oauth/token", Some(slug), pairs)
+    };
+    assert_eq!(renew("clv").await.unwrap().status, StatusCode::OK);
+    assert_eq!(renew("risk").await.unwrap().json()["error"], "invalid_grant", "another dashboard's handle");
+    post("/oauth/revoke", Some("risk"), vec![("token", handle.clone())]).await.unwrap();
+    assert_eq!(renew("clv").await.unwrap().status, StatusCode::OK, "only its own sidecar can end it");
+    post("/oauth/revoke", Some("clv"), vec![("token", handle.clone())]).await.unwrap();
+    assert_eq!(renew("clv").await.unwrap().json()["error"], "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_the_published_parameters_for_the_published_data() {
+    let Some(path) = std::env::var_os("KYROS_CDNOW") else {
+        eprintln!("skipped: KYROS_CDNOW does not name CDNOW_sample.txt");
+        return;
+    };
+    let mut csv = String::from("customer_id,order_date,revenue\n");
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        // Master id, sample id, yyyymmdd, CDs, dollars.
+        let [_, customer, date, _, dollars] = line.split_whitespace().collect::<Vec<_>>()[..] else { continue };
+        csv.push_str(&format!("C{customer},{}-{}-{},{dollars}\n", &date[..4], &date[4..6], &date[6..8]));
+    }
+    let up = up();
+    std::fs::write(up.path("cdnow.csv"), csv).unwrap();
+    let imported = std::process::Command::new(env!("CARGO_BIN_EXE_kyros"))
+        .args(["data", "import"])
+        .arg(up.path("cdnow.csv"))
+        .args(["--tenant", "globex", "--dashboard", "clv", "--dataset", "transactions", "--data"])
+        .arg(up.path("data"))
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{imported:?}");
+    let client = Client::new(&up.portal()).unwrap();
+    let token = client.tenant_token("bob", "globex", "clv").await.unwrap();
+    let url = format!("{}/?until=1997-09-30", up.dashboard("clv", "globex"));
+    let page = client.get(&url, Some(&token)).await.unwrap().text();
+    for (name, value) in [
+        ("BG/NBD r", "0.243"),
+        ("BG/NBD α", "4.414"),
+        ("BG/NBD a", "0.793"),
+        ("BG/NBD b", "2.426"),
+        ("Log-likelihood", "-9582.4"),
+    ] {
+        assert!(page.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "{name} is {value}");
+    }
+}
