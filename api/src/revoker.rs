@@ -63,7 +63,9 @@ impl Revoker {
         let since = store.revocation_id_before(WINDOW).await?;
         let recent = store.revocations_after(since).await?;
         let mut state = State::default();
-        recent.into_iter().for_each(|row| state.add(row.at + WINDOW, row.event));
+        for row in recent {
+            state.add(row.at + WINDOW, row.event);
+        }
         Ok(Self { store, state: Arc::new(Mutex::new(state)), news: watch::channel(0).0 })
     }
 
@@ -83,7 +85,9 @@ impl Revoker {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.sessions.retain(|_, until| *until > now);
             state.scopes.retain(|(until, _)| *until > now);
-            events.into_iter().for_each(|event| state.add(now + WINDOW, event));
+            for event in events {
+                state.add(now + WINDOW, event);
+            }
         }
         self.news.send_modify(|count| *count += 1);
         Ok(())

@@ -135,7 +135,7 @@ impl Api {
     /// The mock people, one line each: name, e-mail address, tenants.
     pub fn mock_people(&self) -> Vec<String> {
         let people = self.app.mock.iter().flat_map(|mock| &mock.people);
-        people.map(|person| person.in_a_line()).collect()
+        people.map(super::mock::MockPerson::in_a_line).collect()
     }
 
     /// What the operations port asks.

@@ -6,7 +6,10 @@ use kyros_dashboard_kit::{
     charts::{Axis, Bar, Bars, Date as ChartDate, Format, Heat, Histogram, Kpi, Kpis, Line, Meta, Series, Size},
 };
 
-use crate::analysis::{Analysis, HORIZON_WEEKS};
+use crate::{
+    analysis::{Analysis, HORIZON_WEEKS},
+    model::GammaGammaFit,
+};
 
 /// Cohorts on the page, the newest.
 const COHORTS: usize = 12;
@@ -65,12 +68,17 @@ fn model_facts(analysis: &Analysis) -> Panel {
             ("Gamma-Gamma p", format!("{:.3}", spend.params.p)),
             ("Gamma-Gamma q", format!("{:.3}", spend.params.q)),
             ("Gamma-Gamma v", format!("{:.3}", spend.params.v)),
-            ("Mean spend of the population", format!("{:.2}", spend.params.population_mean())),
+            ("Mean spend of the population", mean_spend(spend)),
             ("Fitted until", analysis.until.to_string()),
             ("Converged", yes_no(purchases.converged && spend.converged)),
             ("Some parameter is not determined by this data", yes_no(purchases.at_boundary || spend.at_boundary)),
         ],
     )
+}
+
+/// At a boundary the mean of the fitted distribution says more about the boundary than about the customers.
+fn mean_spend(spend: &GammaGammaFit) -> String {
+    if spend.at_boundary { "not determined".to_owned() } else { format!("{:.2}", spend.params.population_mean()) }
 }
 
 fn tracking(analysis: &Analysis) -> Line {

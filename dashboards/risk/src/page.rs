@@ -88,7 +88,9 @@ fn backtest_chart(tested: &Backtest) -> BacktestChart {
         let date: ChartDate = point.date.to_string().parse().ok()?;
         Some(Day { date, pnl: point.pnl, var: point.value_at_risk })
     };
-    BacktestChart::new(meta, Format::compact(), 0.99, tested.points.iter().filter_map(day).collect())
+    // The days that the traffic light counts, so that the marks and the figure above agree.
+    let counted = &tested.points[tested.points.len().saturating_sub(tested.observations)..];
+    BacktestChart::new(meta, Format::compact(), 0.99, counted.iter().filter_map(day).collect())
 }
 
 fn by_dimension(
@@ -134,4 +136,25 @@ fn outcomes(daily: &[DailyPnl]) -> Histogram {
     let meta = Meta::new("outcomes", "Daily outcomes").note("Days by result").size(Size::Half);
     let amounts: Vec<f64> = daily.iter().map(|day| day.pnl).collect();
     Histogram::from_samples(meta, Format::compact(), &amounts, 20, None).marker(0.0, "zero")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{ToSpan as _, civil::date};
+
+    use super::*;
+
+    #[test]
+    fn the_chart_marks_as_many_exceptions_as_the_figure_counts() {
+        // A loss that grows every fourth day: more days are tested than the traffic light counts.
+        let daily: Vec<DailyPnl> = (0..600_i32)
+            .map(|day| DailyPnl {
+                date: date(2024, 1, 1).saturating_add(day.days()),
+                pnl: if day % 4 == 0 { -f64::from(day) } else { 1.0 },
+            })
+            .collect();
+        let tested = backtest(&daily, VarMethod::Historical).unwrap();
+        assert!(tested.points.len() > tested.observations && tested.exceptions > 0);
+        assert_eq!(backtest_chart(&tested).exceptions(), tested.exceptions);
+    }
 }
