@@ -38,6 +38,15 @@ CREATE TABLE authorization_codes (
     app_sid        TEXT
 ) STRICT;
 
+CREATE TABLE exchanges (
+    sid        TEXT PRIMARY KEY,
+    identity   TEXT NOT NULL CHECK (json_valid(identity)),
+    tenant_id  TEXT NOT NULL,
+    tenant_uid TEXT NOT NULL,
+    dashboard  TEXT NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE revocations (
     id    INTEGER PRIMARY KEY AUTOINCREMENT,
     at    INTEGER NOT NULL,

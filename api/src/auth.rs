@@ -20,17 +20,14 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-/// A cookie's value; sent twice it is no value.
+/// A cookie's value; sent twice it is no value. Other cookies may hold any bytes.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(candidate, _)| *candidate == name)
-        .map(|(_, value)| value);
-    found.next().filter(|_| found.next().is_none())
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    found.next().filter(|_| found.next().is_none()).and_then(|value| std::str::from_utf8(value).ok())
 }
 
 /// The signed-in person's session, from the cookie.

@@ -25,7 +25,7 @@ pub(crate) async fn revocations(
         Some(id) => id,
         None => app.store.revocation_id_before(WINDOW).await.map_err(|error| ProblemReply::internal(&error))?,
     };
-    let follower = Follower { news: app.revoker.news(), app, position, queue: Vec::new(), greeted: false };
+    let follower = Follower { news: app.revoker.news(), app, position, queue: Vec::new(), is_current: false };
     Ok(Sse::new(stream::unfold(follower, Follower::next)))
 }
 
@@ -35,16 +35,11 @@ struct Follower {
     position: i64,
     /// Newest first, so that `pop` takes them in order.
     queue: Vec<Event>,
-    greeted: bool,
+    is_current: bool,
 }
 
 impl Follower {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
-        if !self.greeted {
-            self.greeted = true;
-            let hello = Event::default().id(self.position.to_string()).event("hello").data("{}");
-            return Some((Ok(hello), self));
-        }
         loop {
             if let Some(event) = self.queue.pop() {
                 return Some((Ok(event), self));
@@ -59,6 +54,12 @@ impl Follower {
                         Event::default().id(row.id.to_string()).event("revocation").data(data)
                     };
                     self.queue = rows.iter().rev().map(event).collect();
+                }
+                Ok(_) if !self.is_current => {
+                    // The backlog is told: from here on a sidecar knows all that can still matter.
+                    self.is_current = true;
+                    let current = Event::default().id(self.position.to_string()).event("current").data("{}");
+                    return Some((Ok(current), self));
                 }
                 Ok(_) => {
                     let stopping = self.app.stopping.clone();

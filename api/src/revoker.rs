@@ -13,21 +13,11 @@ use tokio::sync::watch;
 
 use crate::{
     state::access_of,
-    store::{Revocation, Store, StoreError},
+    store::{Exchange, Revocation, Store, StoreError},
 };
 
 /// How long an event matters: no token issued before it lives longer.
 pub(crate) const WINDOW: i64 = TENANT_TOKEN_LIFE + 60;
-
-/// An exchanged token that may have to be taken back before it expires.
-#[derive(Clone)]
-struct Exchanged {
-    identity: UserIdentity,
-    tenant: TenantId,
-    tenant_uid: String,
-    dashboard: DashboardSlug,
-    expires_at: i64,
-}
 
 #[derive(Default)]
 struct State {
@@ -35,7 +25,6 @@ struct State {
     sessions: HashMap<String, i64>,
     /// Everything else; there are few.
     scopes: Vec<(i64, Revocation)>,
-    exchanged: HashMap<String, Exchanged>,
 }
 
 impl State {
@@ -60,11 +49,15 @@ pub(crate) struct Revoker {
 impl Revoker {
     /// Begins with what was taken back before the last stop.
     pub(crate) async fn start(store: Store) -> Result<Self, StoreError> {
-        let since = store.revocation_id_before(WINDOW).await?;
-        let recent = store.revocations_after(since).await?;
+        let mut since = store.revocation_id_before(WINDOW).await?;
         let mut state = State::default();
-        for row in recent {
-            state.add(row.at + WINDOW, row.event);
+        loop {
+            let batch = store.revocations_after(since).await?;
+            let Some(last) = batch.last() else { break };
+            since = last.id;
+            for row in batch {
+                state.add(row.at + WINDOW, row.event);
+            }
         }
         Ok(Self { store, state: Arc::new(Mutex::new(state)), news: watch::channel(0).0 })
     }
@@ -74,12 +67,55 @@ impl Revoker {
         self.news.subscribe()
     }
 
-    /// Takes back: on disk before anybody is told, so that a crash in between forgets nothing.
-    pub(crate) async fn revoke(&self, events: Vec<Revocation>) -> Result<(), StoreError> {
+    /// Ends a person's session and everything that came of it.
+    pub(crate) async fn end_session(&self, sid: &str) -> Result<(), StoreError> {
+        let (store, sid) = (self.store.clone(), sid.to_owned());
+        self.uncancelled(async move { store.end_session(&sid).await }).await
+    }
+
+    /// Ends a dashboard's app session by its handle.
+    pub(crate) async fn end_app_session(&self, handle: &str, dashboard: &DashboardSlug) -> Result<(), StoreError> {
+        let (store, handle, dashboard) = (self.store.clone(), handle.to_owned(), dashboard.clone());
+        self.uncancelled(async move { store.end_app_session(&handle, &dashboard).await }).await
+    }
+
+    /// Ends app sessions and exchanged tokens by their ids.
+    pub(crate) async fn end_by_ids(&self, sids: Vec<String>) -> Result<(), StoreError> {
+        if sids.is_empty() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        self.uncancelled(async move { store.end_by_ids(sids).await }).await
+    }
+
+    /// Ends what was issued for tenants that are shut.
+    async fn end_scopes(&self, events: Vec<Revocation>) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
-        self.store.add_revocations(&events).await?;
+        let store = self.store.clone();
+        self.uncancelled(async move { store.add_revocations(&events).await.map(|()| events) }).await
+    }
+
+    /// Runs what writes revocations to its end and puts them in force, whatever becomes of the request that asked for it: a
+    /// browser that hangs up must not leave a session ended on the disk and alive everywhere else.
+    async fn uncancelled(
+        &self,
+        write: impl Future<Output = Result<Vec<Revocation>, StoreError>> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let revoker = self.clone();
+        let work = tokio::spawn(async move {
+            let events = write.await?;
+            revoker.enforce(events);
+            Ok(())
+        });
+        match work.await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Inconsistent(error.to_string())),
+        }
+    }
+
+    fn enforce(&self, events: Vec<Revocation>) {
         let now = unix_now();
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,50 +126,12 @@ impl Revoker {
             }
         }
         self.news.send_modify(|count| *count += 1);
-        Ok(())
-    }
-
-    /// Takes sessions of dashboards back.
-    pub(crate) async fn revoke_sessions(&self, sids: Vec<String>) -> Result<(), StoreError> {
-        self.revoke(sids.into_iter().map(|sid| Revocation::Session { sid }).collect()).await
     }
 
     /// Whether a verified token has been taken back.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sessions.contains_key(scope.session()) || state.scopes.iter().any(|(_, event)| covers(event, scope))
-    }
-
-    /// Remembers an exchanged token for as long as it lives, so that a lost grant can reach it.
-    pub(crate) fn remember_exchange(
-        &self,
-        sid: &str,
-        identity: &UserIdentity,
-        tenant: (&TenantId, &str),
-        dashboard: &DashboardSlug,
-        expires_at: i64,
-    ) {
-        let entry = Exchanged {
-            identity: identity.clone(),
-            tenant: tenant.0.clone(),
-            tenant_uid: tenant.1.to_owned(),
-            dashboard: dashboard.clone(),
-            expires_at,
-        };
-        let now = unix_now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Amortised: only a doubled table is swept.
-        if state.exchanged.len() == state.exchanged.capacity() {
-            state.exchanged.retain(|_, exchanged| exchanged.expires_at > now);
-        }
-        state.exchanged.insert(sid.to_owned(), entry);
-    }
-
-    fn exchanged(&self) -> Vec<(String, Exchanged)> {
-        let now = unix_now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.exchanged.retain(|_, exchanged| exchanged.expires_at > now);
-        state.exchanged.iter().map(|(sid, exchanged)| (sid.clone(), exchanged.clone())).collect()
     }
 
     /// Follows the read model for ever: whatever it no longer grants is taken back.
@@ -153,9 +151,8 @@ impl Revoker {
 
     async fn check(&self, before: &Snapshot, after: &Snapshot) {
         let result = async {
-            let mut events = tenants_shut(before, after, unix_now());
-            events.extend(self.grants_lost(after).await?);
-            self.revoke(events).await
+            self.end_scopes(tenants_shut(before, after, unix_now())).await?;
+            self.end_by_ids(self.grants_lost(after).await?).await
         };
         if let Err(error) = result.await {
             tracing::error!(%error, "changed grants could not be enforced, the process ends");
@@ -165,22 +162,19 @@ impl Revoker {
     }
 
     /// Sessions and exchanged tokens whose person may no longer open what they opened.
-    async fn grants_lost(&self, after: &Snapshot) -> Result<Vec<Revocation>, StoreError> {
+    async fn grants_lost(&self, after: &Snapshot) -> Result<Vec<String>, StoreError> {
         let mut lost = Vec::new();
         for app in self.store.live_app_sessions().await? {
-            if !grants(after, &app.session.identity, &app.tenant, &app.tenant_uid, &app.dashboard) {
-                // A suspended tenant's sessions may go on when it comes back; a lost grant ends them.
-                let suspended = after.tenants.get(&app.tenant).is_some_and(|tenant| tenant.suspended);
-                if !suspended {
-                    self.store.end_app_session_by_id(&app.sid).await?;
-                    lost.push(Revocation::Session { sid: app.sid });
-                }
+            // A suspended tenant's sessions may go on when it comes back; a lost grant ends them.
+            let is_suspended = after.tenants.get(&app.tenant).is_some_and(|tenant| tenant.suspended);
+            if !is_suspended && !grants(after, &app.session.identity, &app.tenant, &app.tenant_uid, &app.dashboard) {
+                lost.push(app.sid);
             }
         }
-        for (sid, exchanged) in self.exchanged() {
-            let Exchanged { identity, tenant, tenant_uid, dashboard, .. } = &exchanged;
-            if !grants(after, identity, tenant, tenant_uid, dashboard) {
-                lost.push(Revocation::Session { sid });
+        for exchange in self.store.live_exchanges().await? {
+            let Exchange { sid, identity, tenant, tenant_uid, dashboard, .. } = exchange;
+            if !grants(after, &identity, &tenant, &tenant_uid, &dashboard) {
+                lost.push(sid);
             }
         }
         Ok(lost)
@@ -222,5 +216,45 @@ fn covers(event: &Revocation, scope: &TenantScope) -> bool {
                 && dashboard.as_ref().is_none_or(|dashboard| dashboard == scope.dashboard())
                 && subject.as_ref().is_none_or(|subject| subject == scope.subject())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn store() -> (Store, std::path::PathBuf) {
+        let path = std::env::temp_dir().join(format!("kyros-revoker-{}.db", kyros_shared_config::crypto::random_id()));
+        (Store::open(&path).await.unwrap(), path)
+    }
+
+    #[tokio::test]
+    async fn a_restart_forgets_no_revocation_however_many_there_are() {
+        let (store, path) = store().await;
+        let events: Vec<_> = (0..1201).map(|n| Revocation::Session { sid: n.to_string() }).collect();
+        store.add_revocations(&events).await.unwrap();
+        let revoker = Revoker::start(store).await.unwrap();
+        assert_eq!(revoker.state.lock().unwrap().sessions.len(), events.len());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_still_ends_what_it_began_to_end() {
+        let (store, path) = store().await;
+        let revoker = Revoker::start(store.clone()).await.unwrap();
+        let mut ending = Box::pin(revoker.end_by_ids(vec!["s1".to_owned()]));
+        // Polled once, as a handler is before its browser hangs up.
+        let waker = std::task::Waker::noop();
+        assert!(ending.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+        drop(ending);
+        for _ in 0..100 {
+            if revoker.state.lock().unwrap().sessions.contains_key("s1") {
+                assert_eq!(store.revocations_after(0).await.unwrap().len(), 1);
+                std::fs::remove_file(path).unwrap();
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the revocation never came into force");
     }
 }

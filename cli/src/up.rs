@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use kyros_api::{Api, ApiSettings};
-use kyros_controller::{ProjectSettings, Projector, directory};
+use kyros_controller::{ProjectSettings, Projector, directory, resources::Isolation};
 use kyros_dashboard_kit::DataClient;
 use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
 use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl};
@@ -215,6 +215,12 @@ async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
     let mut sites = Vec::new();
     for dashboard in set.dashboards {
         let name = dashboard.metadata.name.clone().unwrap_or_default();
+        if dashboard.spec.isolation == Isolation::PerTenant {
+            bail!(
+                "dashboard {name} asks for isolation: PerTenant, and kyros up runs one process for all tenants; write \
+                 isolation: Shared for this machine if its code may be trusted to keep requests apart"
+            );
+        }
         let slug: DashboardSlug = name.parse().with_context(|| format!("dashboard {name:?}"))?;
         let upstream = match ours.get(name.as_str()) {
             Some(router) => {

@@ -70,7 +70,7 @@ pub struct CookieNames {
     pub session: &'static str,
     /// The app session on a dashboard's host.
     pub app: &'static str,
-    /// A sign-in under way on a dashboard's host (PKCE verifier and `state`, sealed).
+    /// How the cookies of sign-ins under way on a dashboard's host begin (PKCE verifier and `state`, sealed).
     pub transaction: &'static str,
     /// The CSRF seed of forms shown before sign-in.
     pub csrf: &'static str,

@@ -132,7 +132,10 @@ impl ApiClient {
         if let Some(id) = last_id.as_ref() {
             request = request.header("last-event-id", id);
         }
-        let response = request.send().await.map_err(unavailable)?;
+        let response = tokio::time::timeout(TIMEOUT, request.send())
+            .await
+            .map_err(|_| ApiError::Unavailable("no answer".into()))?
+            .map_err(unavailable)?;
         if response.status() != StatusCode::OK {
             return Err(ApiError::Unavailable(format!("status {}", response.status().as_u16())));
         }
@@ -146,8 +149,8 @@ impl ApiClient {
             for event in parser.push(&chunk.map_err(unavailable)?)? {
                 match serde_json::from_str(&event.data) {
                     Ok(revocation) => revocations.apply(revocation),
-                    // The first event only names where the stream stands.
-                    Err(_) if event.name == "hello" => (),
+                    // Says that everything up to here has been told.
+                    Err(_) if event.name == "current" => revocations.inform(),
                     Err(error) => return Err(ApiError::Unavailable(format!("event not understood: {error}"))),
                 }
                 // Only after it took effect: what is not applied must be sent again.

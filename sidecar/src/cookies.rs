@@ -5,24 +5,26 @@ use kyros_shared_config::headers::is_kyros_cookie;
 
 use crate::answer::Refusal;
 
-/// The value of one of our cookies. Twice under one name is an attack (cookie tossing) and refused.
+/// The value of one of our cookies. Twice under one name is an attack (cookie tossing) and refused. Other cookies are not
+/// looked at: whatever bytes they hold are the dashboard's business.
 pub(crate) fn value_of<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut found = None;
-    for value in pairs(headers).filter(|(candidate, _)| *candidate == name).map(|(_, value)| value) {
+    for (_, value) in pairs(headers).filter(|(candidate, _)| *candidate == name.as_bytes()) {
         if found.replace(value).is_some() {
             return Err(Refusal::bad_request("cookie", "A session cookie was sent twice"));
         }
     }
-    Ok(found)
+    Ok(found.and_then(|value| std::str::from_utf8(value).ok()))
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(
+        |pair| {
+            let pair = pair.trim_ascii();
+            let equals = pair.iter().position(|byte| *byte == b'=')?;
+            Some((&pair[..equals], &pair[equals + 1..]))
+        },
+    )
 }
 
 /// Takes every cookie of ours away and joins the rest into one line, or none.
@@ -69,7 +71,9 @@ pub(crate) fn filter_set_cookies(headers: &mut HeaderMap) {
 
 fn may_be_set(cookie: &[u8]) -> bool {
     let mut parts = cookie.split(|byte| *byte == b';');
-    let own = parts.next().is_some_and(|pair| !is_ours(pair.trim_ascii()));
+    // A nameless cookie `=kyros-app=x` comes back as `kyros-app=x`.
+    let is_named = |pair: &[u8]| pair.iter().position(|byte| *byte == b'=').is_some_and(|equals| equals > 0);
+    let own = parts.next().map(<[u8]>::trim_ascii).is_some_and(|pair| is_named(pair) && !is_ours(pair));
     let attribute = |part: &[u8]| part.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
     own && !parts.any(|part| attribute(part).eq_ignore_ascii_case(b"domain"))
 }
@@ -112,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_cookie_of_any_bytes_does_not_hide_ours() {
+        let mut lines = HeaderMap::new();
+        lines.insert(header::COOKIE, HeaderValue::from_bytes("name=Jos\u{e9}; kyros-app=x".as_bytes()).unwrap());
+        assert_eq!(value_of(&lines, "kyros-app").unwrap(), Some("x"));
+        strip_ours(&mut lines);
+        assert_eq!(lines[header::COOKIE].as_bytes(), "name=Jos\u{e9}".as_bytes());
+    }
+
+    #[test]
     fn a_dashboard_sets_neither_our_cookies_nor_a_parents() {
         let mut answer = HeaderMap::new();
         for cookie in [
@@ -120,6 +133,8 @@ mod tests {
             "__Host-kyros-session=x",
             "own=1; Domain=kyros.localhost",
             "own=1; DOMAIN = x",
+            "=kyros-app=x",
+            "kyros-app",
         ] {
             answer.append(header::SET_COOKIE, cookie.parse().unwrap());
         }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
 use kyros_http_server::Limits;
-use kyros_shared_config::{TenantVerifier, headers};
+use kyros_shared_config::{TenantId, TenantVerifier, headers};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,7 @@ pub(crate) struct Egress {
     sessions: Option<Arc<Sessions>>,
     verifier: Arc<TenantVerifier>,
     revocations: Revocations,
+    pinned: Option<TenantId>,
     upstream: Upstream,
 }
 
@@ -54,9 +55,10 @@ impl Egress {
         sessions: Option<Arc<Sessions>>,
         verifier: Arc<TenantVerifier>,
         revocations: Revocations,
+        pinned: Option<TenantId>,
         timeout: Duration,
     ) -> Self {
-        Self { authority, sessions, verifier, revocations, upstream: Upstream::new(timeout) }
+        Self { authority, sessions, verifier, revocations, pinned, upstream: Upstream::new(timeout) }
     }
 
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
@@ -110,7 +112,8 @@ impl Egress {
         }
         let token = bearer_token(&parts.headers)?.ok_or(Refusal::UNAUTHORIZED)?;
         let scope = self.verifier.verify_refreshing(token).await.map_err(|_| Refusal::UNAUTHORIZED)?;
-        if self.revocations.is_revoked(&scope) {
+        let is_foreign = self.pinned.as_ref().is_some_and(|pinned| pinned != scope.tenant());
+        if is_foreign || self.revocations.is_revoked(&scope) {
             return Err(Refusal::UNAUTHORIZED);
         }
         match self.fresh(scope.session()).await? {

@@ -23,12 +23,14 @@ const HOP_BY_HOP: [&str; 11] = [
 ];
 
 /// What a dashboard may not say about its host: it would speak for the sidecar, or reach beyond this tenant.
-const FROM_DASHBOARDS_DROPPED: [&str; 7] = [
+const FROM_DASHBOARDS_DROPPED: [&str; 9] = [
     "alt-svc",
+    "cdn-cache-control",
     "clear-site-data",
     "server",
     "service-worker-allowed",
     "strict-transport-security",
+    "surrogate-control",
     "x-frame-options",
     "x-powered-by",
 ];

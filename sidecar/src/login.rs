@@ -80,8 +80,8 @@ impl Login {
                 .finish()
         );
         let sealed = self.seal(host, &transaction);
-        let cookie =
-            cookies::ours(self.cookies.transaction, &sealed, Some(TRANSACTION_LIFE), self.public_url.is_secure());
+        let name = self.transaction_cookie(&transaction.state);
+        let cookie = cookies::ours(&name, &sealed, Some(TRANSACTION_LIFE), self.public_url.is_secure());
         match (see_other(&location), cookie) {
             (Some(mut response), Some(cookie)) => {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -99,11 +99,7 @@ impl Login {
         request: &Parts,
         backend: Option<(&ApiClient, &Sessions)>,
     ) -> Response<Body> {
-        self.try_finish(host, request, backend).await.unwrap_or_else(|| {
-            let mut response = failed();
-            self.clear(&mut response, self.cookies.transaction);
-            response
-        })
+        self.try_finish(host, request, backend).await.unwrap_or_else(failed)
     }
 
     async fn try_finish(
@@ -114,9 +110,9 @@ impl Login {
     ) -> Option<Response<Body>> {
         let query = request.uri.query().unwrap_or_default();
         let callback = parse_callback(query)?;
-        let sealed = cookies::value_of(&request.headers, self.cookies.transaction).ok()??;
-        let transaction = self.unseal(host, sealed)?;
         let state = callback.state?;
+        let name = self.transaction_cookie(&state);
+        let transaction = self.unseal(host, cookies::value_of(&request.headers, &name).ok()??)?;
         if !constant_time_eq(state.as_bytes(), transaction.state.as_bytes()) || transaction.expires_at < unix_now() {
             return None;
         }
@@ -137,8 +133,14 @@ impl Login {
         let mut response = see_other(&location)?;
         let cookie = cookies::ours(self.cookies.app, handle.expose(), life, self.public_url.is_secure())?;
         response.headers_mut().append(header::SET_COOKIE, cookie);
-        self.clear(&mut response, self.cookies.transaction);
+        self.clear(&mut response, &name);
         Some(response)
+    }
+
+    /// One cookie per sign-in under way: two tabs of one dashboard must not take each other's away.
+    fn transaction_cookie(&self, state: &str) -> String {
+        let tag: String = state.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        format!("{}-{tag}", self.cookies.transaction)
     }
 
     fn clear(&self, response: &mut Response<Body>, name: &str) {
@@ -225,7 +227,7 @@ mod tests {
         assert!(location.starts_with("http://kyros.localhost:8080/oauth/authorize?response_type=code"));
         assert!(location.contains("client_id=dashboard%3Aclv") && location.contains("code_challenge_method=S256"));
         let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
-        assert!(cookie.starts_with("kyros-tx=") && cookie.contains("HttpOnly") && !cookie.contains("x=1"));
+        assert!(cookie.starts_with("kyros-tx-") && cookie.contains("HttpOnly") && !cookie.contains("x=1"));
     }
 
     #[test]

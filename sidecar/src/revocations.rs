@@ -52,6 +52,8 @@ struct State {
     /// Everything else; there are few.
     scopes: Vec<(i64, Revocation)>,
     live: HashMap<String, (TenantScope, CancellationToken)>,
+    /// The API has said at least once where its stream stands.
+    informed: bool,
 }
 
 impl State {
@@ -69,6 +71,17 @@ pub(crate) struct Revocations {
 impl Revocations {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anything is known of what was revoked before this process started. Until then a token that verifies may
+    /// have been taken back.
+    pub(crate) fn is_informed(&self) -> bool {
+        self.state().informed
+    }
+
+    /// The stream has caught up with the past.
+    pub(crate) fn inform(&self) {
+        self.state().informed = true;
     }
 
     /// Whether a verified token has been taken back since it was issued.

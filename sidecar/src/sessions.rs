@@ -144,6 +144,9 @@ impl Sessions {
         match self.identity_of(self.api.renew(&session.handle).await).await {
             Ok(identity) if identity.scope.session() == current.scope.session() => {
                 session.current.store(Arc::new(identity));
+                // A session with an open socket and no request stays known by both its names.
+                self.by_handle.insert(sha256(session.handle.expose().as_bytes()), session.clone()).await;
+                self.by_id.insert(current.scope.session().to_owned(), session.clone()).await;
                 Ok(session.current())
             }
             Ok(_) | Err(NoIdentity::Refused) => {

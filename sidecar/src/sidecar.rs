@@ -220,7 +220,7 @@ impl Sidecar {
             Some(guarded) => {
                 guarded.authenticate(parts, host.as_ref(), self.login.as_ref(), self.public_url.as_ref()).await
             }
-            None => Self::nobody(parts, self.login.as_ref()),
+            None => self.nobody(parts, host.as_ref()),
         };
         match (authorised, &self.guarded) {
             (Ok((identity, authority)), Some(guarded)) => {
@@ -232,10 +232,13 @@ impl Sidecar {
     }
 
     /// The decoy reads credentials as a sidecar does, so that malformed ones get the same answer, and believes none.
-    fn nobody(parts: &Parts, login: Option<&Login>) -> Result<(Arc<Identity>, Authority), Refusal> {
-        bearer_token(&parts.headers)?;
-        if let Some(login) = login {
-            cookies::value_of(&parts.headers, login.cookies().app)?;
+    fn nobody(&self, parts: &Parts, host: Option<&DashboardHost>) -> Result<(Arc<Identity>, Authority), Refusal> {
+        if bearer_token(&parts.headers)?.is_none() {
+            if let Some(login) = &self.login {
+                if cookies::value_of(&parts.headers, login.cookies().app)?.is_some() {
+                    check_same_origin(parts, host, self.public_url.as_ref())?;
+                }
+            }
         }
         Err(Refusal::UNAUTHORIZED)
     }
@@ -377,6 +380,9 @@ impl Guarded {
     }
 
     pub(crate) async fn bearer_identity(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
+        if self.api.is_some() && !self.revocations.is_informed() {
+            return Err(Refusal::NO_KEYS);
+        }
         let key = sha256(token.as_bytes());
         let identity = if let Some(identity) = self.bearer.get(&key) {
             identity
@@ -417,6 +423,7 @@ impl Guarded {
             self.sessions.clone(),
             self.verifier.clone(),
             self.revocations.clone(),
+            self.settings.tenant.clone(),
             self.settings.upstream_timeout,
         ))
     }
@@ -479,6 +486,9 @@ impl Operations for Sidecar {
         match &self.guarded {
             Some(guarded) if !guarded.keys.is_ready() => {
                 vec![format!("{}: no keys to verify tokens with yet", guarded.dashboard())]
+            }
+            Some(guarded) if guarded.api.is_some() && !guarded.revocations.is_informed() => {
+                vec![format!("{}: not told yet what has been revoked", guarded.dashboard())]
             }
             _ => Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! A WebSocket between a browser and a dashboard, for as long as its authority lasts.
 //!
-//! Bytes pass unread. When the authority ends, a Close frame of our own is put between two frames of the dashboard's:
-//! `4001` tells the browser to stay away, `1012` to come back.
+//! Bytes pass unread. When the authority ends, the way to the dashboard is cut first, and then a Close frame of our own is
+//! put between two frames of the dashboard's: `4001` tells the browser to stay away, `1012` to come back.
 
 use std::{pin::Pin, time::Duration};
 
@@ -16,8 +16,10 @@ use crate::ws_frames::{FrameTracker, close_frame};
 pub(crate) const CLOSE_ENDED: u16 = 4001;
 /// The sidecar is draining: come back (RFC 6455 registry: service restart).
 pub(crate) const CLOSE_DRAINING: u16 = 1012;
-/// How long a frame under way may take to end before the socket is cut inside it.
-const FRAME_GRACE: Duration = Duration::from_millis(300);
+/// How long saying goodbye may take, a frame under way and a client that does not read included.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// How long a client may go on answering a dashboard that has closed its side.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
 const BUFFER: usize = 16 * 1024;
 
 /// What ended a tunnel.
@@ -35,40 +37,35 @@ pub(crate) enum Ended {
 pub(crate) async fn run(
     client: Upgraded,
     upstream: Upgraded,
-    authority_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut authority_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
     draining: CancellationToken,
 ) -> Ended {
-    let (client_read, mut client_write) = tokio::io::split(TokioIo::new(client));
-    let (mut upstream_read, upstream_write) = tokio::io::split(TokioIo::new(upstream));
-    let upload = tokio::spawn(copy_to_upstream(client_read, upstream_write));
-    let mut tracker = FrameTracker::default();
-    let outcome = {
-        let download = copy_to_client(&mut upstream_read, &mut client_write, &mut tracker);
-        tokio::select! {
-            () = download => Ended::Sides,
-            () = authority_ended => Ended::Authority,
-            () = draining.cancelled() => Ended::Drain,
-        }
+    let (client_read, client_write) = tokio::io::split(TokioIo::new(client));
+    let (upstream_read, upstream_write) = tokio::io::split(TokioIo::new(upstream));
+    let mut upload = tokio::spawn(copy_to_upstream(client_read, upstream_write));
+    let mut download = Download::new(upstream_read, client_write);
+    let outcome = tokio::select! {
+        () = download.copy() => Ended::Sides,
+        () = authority_ended.as_mut() => Ended::Authority,
+        () = draining.cancelled() => Ended::Drain,
     };
-    let close = match outcome {
-        Ended::Sides => None,
-        Ended::Authority => Some(close_frame(CLOSE_ENDED, "session ended")),
-        Ended::Drain => Some(close_frame(CLOSE_DRAINING, "service restart")),
-    };
-    if let Some(frame) = close {
-        let finish = finish_frame(&mut upstream_read, &mut client_write, &mut tracker);
-        let _ = tokio::time::timeout(FRAME_GRACE, finish).await;
-        if tracker.at_boundary() {
-            let _ = client_write.write_all(&frame).await;
-        }
-    }
-    let _ = tokio::time::timeout(FRAME_GRACE, client_write.shutdown()).await;
     if outcome == Ended::Sides {
-        // The client may still be answering the dashboard's Close frame.
-        let _ = tokio::time::timeout(Duration::from_secs(2), upload).await;
-    } else {
-        upload.abort();
+        let _ = tokio::time::timeout(GOODBYE, download.client.shutdown()).await;
+        // The client may still be answering the dashboard's Close frame, by the same authority and no longer.
+        tokio::select! {
+            _ = &mut upload => (),
+            () = authority_ended => (),
+            () = tokio::time::sleep(HALF_CLOSED) => (),
+        }
     }
+    // First of all nothing more reaches the dashboard; the client is told after that.
+    upload.abort();
+    let frame = match outcome {
+        Ended::Sides => return outcome,
+        Ended::Authority => close_frame(CLOSE_ENDED, "session ended"),
+        Ended::Drain => close_frame(CLOSE_DRAINING, "service restart"),
+    };
+    let _ = tokio::time::timeout(GOODBYE, download.say_goodbye(&frame)).await;
     outcome
 }
 
@@ -77,41 +74,58 @@ async fn copy_to_upstream(mut client: ReadHalf<TokioIo<Upgraded>>, mut upstream:
     let _ = upstream.shutdown().await;
 }
 
-/// Copies whole reads; each write completes before the tracker moves, so that a cancelled copy leaves it truthful.
-async fn copy_to_client(
-    upstream: &mut ReadHalf<TokioIo<Upgraded>>,
-    client: &mut WriteHalf<TokioIo<Upgraded>>,
-    tracker: &mut FrameTracker,
-) {
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(read) = upstream.read(&mut buffer).await {
-        if read == 0 {
-            return;
-        }
-        let mut written = 0;
-        while written < read {
-            match client.write(&buffer[written..read]).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => {
-                    tracker.advance(&buffer[written..written + count]);
-                    written += count;
+/// The way from the dashboard to the client. What has been read and not yet written is kept here, not in a future, so that a
+/// copy can be cancelled anywhere and the stream still be finished truthfully.
+struct Download {
+    upstream: ReadHalf<TokioIo<Upgraded>>,
+    client: WriteHalf<TokioIo<Upgraded>>,
+    tracker: FrameTracker,
+    buffer: Vec<u8>,
+    pending: std::ops::Range<usize>,
+}
+
+impl Download {
+    fn new(upstream: ReadHalf<TokioIo<Upgraded>>, client: WriteHalf<TokioIo<Upgraded>>) -> Self {
+        Self { upstream, client, tracker: FrameTracker::default(), buffer: vec![0; BUFFER], pending: 0..0 }
+    }
+
+    /// Copies until either side ends.
+    async fn copy(&mut self) {
+        while self.flush().await && self.fill(BUFFER).await {}
+    }
+
+    /// Writes what is pending; false when the client is gone.
+    async fn flush(&mut self) -> bool {
+        while !self.pending.is_empty() {
+            match self.client.write(&self.buffer[self.pending.clone()]).await {
+                Ok(0) | Err(_) => return false,
+                Ok(written) => {
+                    let end = self.pending.start + written;
+                    self.tracker.advance(&self.buffer[self.pending.start..end]);
+                    self.pending.start = end;
                 }
             }
         }
+        true
     }
-}
 
-/// Lets a frame that has begun come to its end, byte by byte so that nothing of the next one passes.
-async fn finish_frame(
-    upstream: &mut ReadHalf<TokioIo<Upgraded>>,
-    client: &mut WriteHalf<TokioIo<Upgraded>>,
-    tracker: &mut FrameTracker,
-) {
-    let mut byte = [0; 1];
-    while !tracker.at_boundary() {
-        match upstream.read(&mut byte).await {
-            Ok(1) if client.write_all(&byte).await.is_ok() => tracker.advance(&byte),
-            _ => return,
+    /// Reads at most `limit` bytes; false when the dashboard has closed.
+    async fn fill(&mut self, limit: usize) -> bool {
+        match self.upstream.read(&mut self.buffer[..limit]).await {
+            Ok(0) | Err(_) => false,
+            Ok(read) => {
+                self.pending = 0..read;
+                true
+            }
         }
+    }
+
+    /// Lets a frame that has begun come to its end, byte by byte so that nothing of the next one passes, and closes.
+    async fn say_goodbye(&mut self, frame: &[u8]) {
+        while self.flush().await && !self.tracker.at_boundary() && self.fill(1).await {}
+        if self.pending.is_empty() && self.tracker.at_boundary() {
+            let _ = self.client.write_all(frame).await;
+        }
+        let _ = self.client.shutdown().await;
     }
 }

@@ -140,6 +140,30 @@ async fn sessions_and_keys_survive_kill_nine_and_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn grants_lost_while_everything_was_down_are_enforced_at_the_start() {
+    let mut up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    let ivy = client.tenant_token("ivy", "initech", "risk").await.unwrap();
+    let aud = client.tenant_token("aud", "initech", "risk").await.unwrap();
+    let bob = client.tenant_token("bob", "globex", "clv").await.unwrap();
+    up.kill();
+    edit_manifest(&up, "tenants.yaml", "    - {user: ivy@initech.example, roles: [viewer, editor]}\n", "");
+    let suspended = "displayName: Globex Subscriptions\n  suspended: true\n";
+    edit_manifest(&up, "tenants.yaml", "displayName: Globex Subscriptions\n", suspended);
+    let up = up.restart().unwrap();
+    let client = Client::new(&up.portal()).unwrap();
+    let dashboard = |dashboard, tenant| format!("{}/", up.dashboard(dashboard, tenant));
+    for (token, page, data, expected) in [
+        (&ivy, dashboard("risk", "initech"), "exposures", StatusCode::UNAUTHORIZED),
+        (&bob, dashboard("clv", "globex"), "transactions", StatusCode::UNAUTHORIZED),
+        (&aud, dashboard("risk", "initech"), "exposures", StatusCode::OK),
+    ] {
+        assert_eq!(client.get(&format!("/api/data/{data}?limit=1"), Some(token)).await.unwrap().status, expected);
+        assert_eq!(client.get(&page, Some(token)).await.unwrap().status, expected, "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_it_cleanly_with_sockets_told_to_come_back() {
     let up = up();
     let ana = at_work(&up, "ana", "clv", "acme").await;

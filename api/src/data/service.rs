@@ -88,22 +88,23 @@ impl DataService {
 
     /// The dataset as it is on the disk now.
     pub(crate) async fn load(&self, scope: &TenantScope, dataset: &DatasetName) -> Result<Loaded, DataError> {
-        let _permit = self.permit().await?;
+        let permit = self.permit().await?;
         let (root, tables) = (self.root.clone(), self.tables.clone());
         let (scope, dataset) = (scope.clone(), dataset.clone());
-        blocking(move || {
+        let work = blocking(move || {
+            // The permit goes along: who hangs up must not make room for another read beside this one.
+            let _permit = permit;
             let folder = root.folder(&scope)?.ok_or(DataError::NotFound)?;
             let found = folder.open(&dataset)?.ok_or(DataError::NotFound)?;
             let version = found.version;
             let key = Key { tenant: scope.tenant().clone(), dashboard: scope.dashboard().clone(), dataset, version };
-            if let Some(table) = tables.get(&key) {
-                return Ok(Loaded { table, version });
-            }
-            let table = Table::from_file(found.file, found.format)?;
-            tables.insert(key, table.clone());
+            // Single flight: however many ask for a new file, it is read once.
+            let table = tables
+                .try_get_with(key, || Table::from_file(found.file, found.format))
+                .map_err(|error| DataError::Broken(error.to_string()))?;
             Ok(Loaded { table, version })
-        })
-        .await
+        });
+        tokio::time::timeout(DEADLINE, work).await.map_err(|_| DataError::Deadline)?
     }
 
     /// Runs a query and writes its answer.

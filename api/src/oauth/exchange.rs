@@ -18,8 +18,8 @@ use super::{
 use crate::{
     auth::bearer,
     reply::{ProblemReply, json_no_store},
-    state::App,
-    store::{AuditLine, Outcome},
+    state::{App, access_of},
+    store::{AuditLine, Exchange, Outcome},
 };
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -115,6 +115,14 @@ async fn by_json(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Result<E
     Ok(narrow(app, &identity, wanted.tenant_id.parse().ok(), wanted.dashboard.parse().ok()).await)
 }
 
+/// Whether the grant stands after the exchange was written down: a change before that is seen here, one after it by the
+/// revoker.
+fn still_granted(app: &App, exchange: &Exchange) -> bool {
+    let snapshot = app.metadata.snapshot();
+    let granted = snapshot.grant(&access_of(&exchange.identity), &exchange.tenant, &exchange.dashboard);
+    granted.is_some_and(|(record, _, _)| record.uid == exchange.tenant_uid)
+}
+
 /// Grants exactly what was asked or nothing. A name that cannot be one is as unknown as any other.
 async fn narrow(
     app: &App,
@@ -153,7 +161,20 @@ async fn narrow(
             Err(denied())
         }
         Decision::Granted { token, tenant_uid } => {
-            app.revoker.remember_exchange(&session, identity, (tenant_id, &tenant_uid), slug, token.expires_at);
+            let exchange = Exchange {
+                sid: session.clone(),
+                identity: identity.clone(),
+                tenant: tenant_id.clone(),
+                tenant_uid,
+                dashboard: slug.clone(),
+                expires_at: token.expires_at,
+            };
+            // Before the answer: a token that a lost grant could not reach must not be in anybody's hands.
+            app.store.remember_exchange(&exchange).await.map_err(|error| OAuthError::server_error(&error))?;
+            if !still_granted(app, &exchange) {
+                app.note(line(Outcome::Denied, "not_granted")).await;
+                return Err(denied());
+            }
             app.note(line(Outcome::Allowed, "granted")).await;
             Ok(Exchanged {
                 access_token: token.token.expose().clone(),

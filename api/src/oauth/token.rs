@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kyros_shared_config::{
-    Actor, DashboardSlug,
+    Actor, DashboardSlug, TenantId,
     clock::unix_now,
     crypto::{random_id, sha256_base64url},
 };
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     reply::json_no_store,
     state::App,
-    store::{AppSession, AuditLine, CodeGrant, Outcome, Session},
+    store::{AppSession, AuditLine, CodeGrant, Outcome, TakenCode},
 };
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -65,54 +65,51 @@ pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
 
 /// RFC 6749, section 4.1.3, with PKCE (RFC 7636, section 4.6).
 async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
-    let challenge = sha256_base64url(form.required("code_verifier")?.as_bytes());
-    let (code, redirect_uri) = (form.required("code")?, form.required("redirect_uri")?);
+    let code_challenge = sha256_base64url(form.required("code_verifier")?.as_bytes());
     let sid = random_id();
-    let taken = app
-        .store
-        .take_code(code, dashboard, redirect_uri, &challenge, &sid)
-        .await
-        .map_err(|error| OAuthError::server_error(&error))?;
-    let (tenant, session) = match taken {
-        CodeGrant::Granted { tenant, session } => (tenant, session),
-        CodeGrant::Invalid => return Err(OAuthError::invalid_grant()),
+    let taken = TakenCode {
+        code: form.required("code")?,
+        dashboard,
+        redirect_uri: form.required("redirect_uri")?,
+        code_challenge: &code_challenge,
+        app_sid: &sid,
+    };
+    let snapshot = app.metadata.snapshot();
+    let uid_of = |tenant: &TenantId| snapshot.tenants.get(tenant).map(|record| record.uid.clone());
+    let granted = app.store.take_code(&taken, uid_of).await.map_err(|error| OAuthError::server_error(&error))?;
+    match granted {
+        CodeGrant::Granted { handle, app: session } => match issue(app, &session).await {
+            Ok(answer) => Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer }),
+            Err(error) => {
+                end(app, sid).await?;
+                Err(error)
+            }
+        },
+        CodeGrant::Invalid => Err(OAuthError::invalid_grant()),
         CodeGrant::Replayed { app_sid } => {
             // RFC 6749, section 4.1.2: whoever came first may have been the thief.
             if let Some(sid) = app_sid {
-                let ended = async {
-                    app.store.end_app_session_by_id(&sid).await?;
-                    app.revoker.revoke_sessions(vec![sid]).await
-                };
-                ended.await.map_err(|error| OAuthError::server_error(&error))?;
+                end(app, sid).await?;
             }
-            return Err(OAuthError::invalid_grant());
+            Err(OAuthError::invalid_grant())
         }
-    };
-    let (answer, tenant_uid) = issue(app, &session, &tenant, dashboard, &sid).await?;
-    let handle = app
-        .store
-        .begin_app_session(&sid, &session.sid, &tenant, &tenant_uid, dashboard)
-        .await
-        .map_err(|error| OAuthError::server_error(&error))?;
-    Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer })
+    }
+}
+
+async fn end(app: &App, sid: String) -> Result<(), OAuthError> {
+    app.revoker.end_by_ids(vec![sid]).await.map_err(|error| OAuthError::server_error(&error))
 }
 
 /// RFC 6749, section 6. The handle stays the same: it is bound to this workload and never seen by a script.
 async fn renew(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
     let handle = form.required("refresh_token")?;
     let found = app.store.app_session(handle, dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
-    let AppSession { sid, tenant, tenant_uid, session, .. } = found.ok_or_else(OAuthError::invalid_grant)?;
-    let (answer, uid_now) = issue(app, &session, &tenant, dashboard, &sid).await?;
-    if uid_now == tenant_uid { Ok(answer) } else { Err(OAuthError::invalid_grant()) }
+    issue(app, &found.ok_or_else(OAuthError::invalid_grant)?).await
 }
 
-async fn issue(
-    app: &App,
-    session: &Session,
-    tenant: &kyros_shared_config::TenantId,
-    dashboard: &DashboardSlug,
-    sid: &str,
-) -> Result<(TokenAnswer, String), OAuthError> {
+/// A token for an app session, as the grants are now.
+async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuthError> {
+    let AppSession { sid, tenant, tenant_uid, dashboard, session } = app_session;
     let decision = random_id();
     let client_id = dashboard.audience();
     let request = grant::Request {
@@ -124,7 +121,11 @@ async fn issue(
         actor: Some(Actor { sub: client_id.clone() }),
         not_after: session.expires_at,
     };
-    let decided = grant::decide(app, &request).map_err(|error| OAuthError::server_error(&error))?;
+    let decided = match grant::decide(app, &request).map_err(|error| OAuthError::server_error(&error))? {
+        // A tenant made anew under the same name has granted nothing to this session.
+        Decision::Granted { tenant_uid: uid_now, .. } if uid_now != *tenant_uid => Decision::Denied,
+        decided => decided,
+    };
     let (outcome, reason) = match &decided {
         Decision::Granted { .. } => (Outcome::Allowed, "granted"),
         Decision::Denied => (Outcome::Denied, "not_granted"),
@@ -141,16 +142,13 @@ async fn issue(
     .await;
     match decided {
         Decision::Denied => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
-        Decision::Granted { token, tenant_uid } => {
-            let answer = TokenAnswer {
-                access_token: token.token.expose().clone(),
-                token_type: "Bearer",
-                expires_in: token.expires_in,
-                refresh_token: None,
-                refresh_expires_in: session.expires_at - unix_now(),
-            };
-            Ok((answer, tenant_uid))
-        }
+        Decision::Granted { token, .. } => Ok(TokenAnswer {
+            access_token: token.token.expose().clone(),
+            token_type: "Bearer",
+            expires_in: token.expires_in,
+            refresh_token: None,
+            refresh_expires_in: session.expires_at - unix_now(),
+        }),
     }
 }
 
@@ -159,10 +157,7 @@ pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response 
     let result = async {
         let dashboard = client(&app, &form)?;
         let handle = form.required("token")?;
-        let ended =
-            app.store.end_app_session(handle, &dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
-        let sids = ended.into_iter().collect();
-        app.revoker.revoke_sessions(sids).await.map_err(|error| OAuthError::server_error(&error))
+        app.revoker.end_app_session(handle, &dashboard).await.map_err(|error| OAuthError::server_error(&error))
     };
     match result.await {
         Ok(()) => json_no_store(StatusCode::OK, &json!({})),

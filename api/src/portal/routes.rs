@@ -148,8 +148,7 @@ async fn logout(
 }
 
 async fn end(app: &App, session: &Session) -> Result<(), ProblemReply> {
-    let ended = app.store.end_session(&session.sid).await.map_err(|error| ProblemReply::internal(&error))?;
-    app.revoker.revoke_sessions(ended).await.map_err(|error| ProblemReply::internal(&error))
+    app.revoker.end_session(&session.sid).await.map_err(|error| ProblemReply::internal(&error))
 }
 
 fn line(action: &'static str, subject: &str) -> AuditLine {

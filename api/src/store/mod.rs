@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub(crate) use audit::{Audit, AuditLine, Outcome};
 pub(crate) use revocations::{Revocation, RevocationRow};
-pub(crate) use sessions::{AppSession, CodeGrant, NewCode, SESSION_LIFE, Session};
+pub(crate) use sessions::{AppSession, CodeGrant, Exchange, NewCode, SESSION_LIFE, Session, TakenCode};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const CONNECTIONS: u32 = 4;

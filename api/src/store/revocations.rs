@@ -2,6 +2,7 @@
 
 use kyros_shared_config::{DashboardSlug, TenantId, clock::unix_now};
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteTransaction;
 
 use super::{Store, StoreError, from_json, to_json};
 
@@ -35,17 +36,31 @@ pub(crate) struct RevocationRow {
     pub(crate) event: Revocation,
 }
 
+/// Writes events down within the transaction that makes them true.
+pub(super) async fn write_events(
+    transaction: &mut SqliteTransaction<'_>,
+    events: &[Revocation],
+) -> Result<(), StoreError> {
+    for event in events {
+        sqlx::query("INSERT INTO revocations (at, event) VALUES ($1, $2)")
+            .bind(unix_now())
+            .bind(to_json(event))
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The events that end these sessions of dashboards.
+pub(super) fn session_events(sids: Vec<String>) -> Vec<Revocation> {
+    sids.into_iter().map(|sid| Revocation::Session { sid }).collect()
+}
+
 impl Store {
     /// Writes events down, before anybody hears of them.
     pub(crate) async fn add_revocations(&self, events: &[Revocation]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(super::BEGIN).await?;
-        for event in events {
-            sqlx::query("INSERT INTO revocations (at, event) VALUES ($1, $2)")
-                .bind(unix_now())
-                .bind(to_json(event))
-                .execute(&mut *transaction)
-                .await?;
-        }
+        write_events(&mut transaction, events).await?;
         sqlx::query("DELETE FROM revocations WHERE at < $1")
             .bind(unix_now() - KEPT_FOR)
             .execute(&mut *transaction)

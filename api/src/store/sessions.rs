@@ -5,9 +5,14 @@ use kyros_shared_config::{
     clock::unix_now,
     crypto::{random_handle, random_id, sha256},
 };
+use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{BEGIN, Store, StoreError, from_json, to_json};
+use super::{
+    BEGIN, Revocation, Store, StoreError, from_json,
+    revocations::{session_events, write_events},
+    to_json,
+};
 
 /// A session ends after this, whatever happens, in seconds.
 pub(crate) const SESSION_LIFE: i64 = 8 * 3600;
@@ -46,10 +51,31 @@ pub(crate) struct NewCode<'a> {
     pub(crate) code_challenge: &'a str,
 }
 
+/// A code that somebody wants to redeem, and what must fit it.
+pub(crate) struct TakenCode<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) dashboard: &'a DashboardSlug,
+    pub(crate) redirect_uri: &'a str,
+    pub(crate) code_challenge: &'a str,
+    /// The id that the app session will have.
+    pub(crate) app_sid: &'a str,
+}
+
+/// A token given to a program, which no session stands behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) sid: String,
+    pub(crate) identity: UserIdentity,
+    pub(crate) tenant: TenantId,
+    pub(crate) tenant_uid: String,
+    pub(crate) dashboard: DashboardSlug,
+    pub(crate) expires_at: i64,
+}
+
 /// What redeeming a code says.
 pub(crate) enum CodeGrant {
     /// The first time, and everything fits.
-    Granted { tenant: TenantId, session: Box<Session> },
+    Granted { handle: Secret<String>, app: Box<AppSession> },
     /// A second time: the app session made the first time must end (RFC 6749, section 4.1.2).
     Replayed { app_sid: Option<String> },
     /// Unknown, expired, or of another client.
@@ -109,8 +135,9 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a session and everything that came of it. Returns the app sessions that ended with it.
-    pub(crate) async fn end_session(&self, sid: &str) -> Result<Vec<String>, StoreError> {
+    /// Ends a session and everything that came of it. The revocations are written in the same transaction: a session that
+    /// ended and a stream that does not say so cannot both be on the disk.
+    pub(crate) async fn end_session(&self, sid: &str) -> Result<Vec<Revocation>, StoreError> {
         let now = unix_now();
         let mut transaction = self.pool.begin_with(BEGIN).await?;
         sqlx::query("UPDATE sessions SET ended_at = $1 WHERE sid = $2 AND ended_at IS NULL")
@@ -125,8 +152,10 @@ impl Store {
         .bind(sid)
         .fetch_all(&mut *transaction)
         .await?;
+        let events = session_events(ended);
+        write_events(&mut transaction, &events).await?;
         transaction.commit().await?;
-        Ok(ended)
+        Ok(events)
     }
 
     /// Makes a one-time code.
@@ -148,16 +177,15 @@ impl Store {
         Ok(handle)
     }
 
-    /// Takes a code. It is spent even when something about the request is wrong, so that nobody can try again.
+    /// Takes a code and makes the app session that it stands for, in one transaction: a logout comes before both or after
+    /// both. The code is spent even when something about the request is wrong, so that nobody can try again. `uid_of` gives
+    /// the uid of the tenant's resource as it is now.
     pub(crate) async fn take_code(
         &self,
-        code: &str,
-        dashboard: &DashboardSlug,
-        redirect_uri: &str,
-        code_challenge: &str,
-        app_sid: &str,
+        taken: &TakenCode<'_>,
+        uid_of: impl FnOnce(&TenantId) -> Option<String> + Send,
     ) -> Result<CodeGrant, StoreError> {
-        let hash = sha256(code.as_bytes());
+        let hash = sha256(taken.code.as_bytes());
         let mut transaction = self.pool.begin_with(BEGIN).await?;
         let row = sqlx::query(
             "SELECT c.tenant_id, c.dashboard, c.redirect_uri, c.code_challenge, c.expires_at AS code_expires_at, \
@@ -173,51 +201,35 @@ impl Store {
             return Ok(CodeGrant::Replayed { app_sid: used });
         }
         sqlx::query("UPDATE authorization_codes SET app_sid = $1 WHERE code_hash = $2")
-            .bind(app_sid)
+            .bind(taken.app_sid)
             .bind(hash.as_slice())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
-        let now = unix_now();
-        let ended: Option<i64> = row.try_get("ended_at")?;
-        let fits = row.try_get::<String, _>("dashboard")? == dashboard.as_str()
-            && row.try_get::<String, _>("redirect_uri")? == redirect_uri
-            && row.try_get::<String, _>("code_challenge")? == code_challenge
-            && row.try_get::<i64, _>("code_expires_at")? > now
-            && row.try_get::<i64, _>("expires_at")? > now
-            && ended.is_none();
-        if !fits {
-            return Ok(CodeGrant::Invalid);
-        }
         let tenant: String = row.try_get("tenant_id")?;
-        let tenant = tenant.parse().map_err(|_| StoreError::Inconsistent("tenant id of a code".into()))?;
-        Ok(CodeGrant::Granted { tenant, session: Box::new(session_of(&row)?) })
-    }
-
-    /// Makes an app session. Returns the handle for the dashboard's cookie.
-    pub(crate) async fn begin_app_session(
-        &self,
-        sid: &str,
-        session_sid: &str,
-        tenant: &TenantId,
-        tenant_uid: &str,
-        dashboard: &DashboardSlug,
-    ) -> Result<Secret<String>, StoreError> {
+        let tenant: TenantId = tenant.parse().map_err(|_| StoreError::Inconsistent("tenant id of a code".into()))?;
+        let (session, fits) = (session_of(&row)?, fits(&row, taken)?);
+        let Some(tenant_uid) = uid_of(&tenant).filter(|_| fits) else {
+            transaction.commit().await?;
+            return Ok(CodeGrant::Invalid);
+        };
         let handle = Secret::new(random_handle());
         sqlx::query(
             "INSERT INTO app_sessions (handle_hash, sid, session_sid, tenant_id, tenant_uid, dashboard, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(sha256(handle.expose().as_bytes()).as_slice())
-        .bind(sid)
-        .bind(session_sid)
+        .bind(taken.app_sid)
+        .bind(&session.sid)
         .bind(tenant.as_str())
-        .bind(tenant_uid)
-        .bind(dashboard.as_str())
+        .bind(&tenant_uid)
+        .bind(taken.dashboard.as_str())
         .bind(unix_now())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(handle)
+        transaction.commit().await?;
+        let sid = taken.app_sid.to_owned();
+        let app = AppSession { sid, tenant, tenant_uid, dashboard: taken.dashboard.clone(), session };
+        Ok(CodeGrant::Granted { handle, app: Box::new(app) })
     }
 
     /// The live app session of a handle, for the dashboard that asks. Using it keeps the person's session alive.
@@ -265,27 +277,62 @@ impl Store {
         &self,
         handle: &str,
         dashboard: &DashboardSlug,
-    ) -> Result<Option<String>, StoreError> {
-        let sid = sqlx::query_scalar(
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let ended = sqlx::query_scalar(
             "UPDATE app_sessions SET ended_at = $1 WHERE handle_hash = $2 AND dashboard = $3 AND ended_at IS NULL \
              RETURNING sid",
         )
         .bind(unix_now())
         .bind(sha256(handle.as_bytes()).as_slice())
         .bind(dashboard.as_str())
-        .fetch_optional(&self.pool)
+        .fetch_all(&mut *transaction)
         .await?;
-        Ok(sid)
+        let events = session_events(ended);
+        write_events(&mut transaction, &events).await?;
+        transaction.commit().await?;
+        Ok(events)
     }
 
-    /// Ends one app session by its id.
-    pub(crate) async fn end_app_session_by_id(&self, sid: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE app_sessions SET ended_at = $1 WHERE sid = $2 AND ended_at IS NULL")
-            .bind(unix_now())
-            .bind(sid)
-            .execute(&self.pool)
-            .await?;
+    /// Ends app sessions and exchanged tokens by their ids.
+    pub(crate) async fn end_by_ids(&self, sids: Vec<String>) -> Result<Vec<Revocation>, StoreError> {
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        for sid in &sids {
+            sqlx::query("UPDATE app_sessions SET ended_at = $1 WHERE sid = $2 AND ended_at IS NULL")
+                .bind(unix_now())
+                .bind(sid)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM exchanges WHERE sid = $1").bind(sid).execute(&mut *transaction).await?;
+        }
+        let events = session_events(sids);
+        write_events(&mut transaction, &events).await?;
+        transaction.commit().await?;
+        Ok(events)
+    }
+
+    /// Remembers an exchanged token for as long as it lives, so that a lost grant can reach it, also after a restart.
+    pub(crate) async fn remember_exchange(&self, exchange: &Exchange) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO exchanges (sid, identity, tenant_id, tenant_uid, dashboard, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&exchange.sid)
+        .bind(serde_json::json!(StoredIdentity::from(&exchange.identity)).to_string())
+        .bind(exchange.tenant.as_str())
+        .bind(&exchange.tenant_uid)
+        .bind(exchange.dashboard.as_str())
+        .bind(exchange.expires_at)
+        .execute(&self.pool)
+        .await?;
         Ok(())
+    }
+
+    /// Every exchanged token that has not expired.
+    pub(crate) async fn live_exchanges(&self) -> Result<Vec<Exchange>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM exchanges WHERE expires_at > $1").bind(unix_now()).fetch_all(&self.pool).await?;
+        rows.iter().map(exchange_of).collect()
     }
 
     /// Removes what can never matter again.
@@ -295,12 +342,61 @@ impl Store {
             .bind(now - 3600)
             .execute(&self.pool)
             .await?;
+        sqlx::query("DELETE FROM exchanges WHERE expires_at < $1").bind(now).execute(&self.pool).await?;
         sqlx::query("DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1")
             .bind(now - 24 * 3600)
             .execute(&self.pool)
             .await?;
         Ok(())
     }
+}
+
+/// A person as an exchange is stored with.
+#[derive(Serialize, Deserialize)]
+struct StoredIdentity {
+    issuer: String,
+    subject: String,
+    email: Option<String>,
+    groups: Vec<String>,
+    tenant_ids: Vec<TenantId>,
+}
+
+impl From<&UserIdentity> for StoredIdentity {
+    fn from(identity: &UserIdentity) -> Self {
+        Self {
+            issuer: identity.issuer.clone(),
+            subject: identity.subject.clone(),
+            email: identity.email.clone(),
+            groups: identity.groups.clone(),
+            tenant_ids: identity.tenant_ids.clone(),
+        }
+    }
+}
+
+fn exchange_of(row: &SqliteRow) -> Result<Exchange, StoreError> {
+    let name = |column: &str| -> Result<String, StoreError> { Ok(row.try_get(column)?) };
+    let StoredIdentity { issuer, subject, email, groups, tenant_ids } = from_json(row.try_get("identity")?)?;
+    let expires_at = row.try_get("expires_at")?;
+    Ok(Exchange {
+        sid: row.try_get("sid")?,
+        identity: UserIdentity { issuer, subject, email, name: None, groups, tenant_ids, expires_at },
+        tenant: name("tenant_id")?.parse().map_err(|_| StoreError::Inconsistent("tenant id".into()))?,
+        tenant_uid: row.try_get("tenant_uid")?,
+        dashboard: name("dashboard")?.parse().map_err(|_| StoreError::Inconsistent("dashboard".into()))?,
+        expires_at,
+    })
+}
+
+/// Whether a code is redeemed by whom it was made for, as it was made, in time, while its session lives.
+fn fits(row: &SqliteRow, taken: &TakenCode<'_>) -> Result<bool, StoreError> {
+    let now = unix_now();
+    let ended: Option<i64> = row.try_get("ended_at")?;
+    Ok(row.try_get::<String, _>("dashboard")? == taken.dashboard.as_str()
+        && row.try_get::<String, _>("redirect_uri")? == taken.redirect_uri
+        && row.try_get::<String, _>("code_challenge")? == taken.code_challenge
+        && row.try_get::<i64, _>("code_expires_at")? > now
+        && row.try_get::<i64, _>("expires_at")? > now
+        && ended.is_none())
 }
 
 fn session_of(row: &SqliteRow) -> Result<Session, StoreError> {

@@ -1,6 +1,6 @@
 //! The promises of the state: handles are digests, codes work once, ended is ended, the audit's chain shows tampering.
 
-use kyros_shared_config::{UserIdentity, crypto::sha256};
+use kyros_shared_config::{Secret, TenantId, UserIdentity, crypto::sha256};
 
 use super::*;
 
@@ -21,6 +21,30 @@ fn ana() -> UserIdentity {
     }
 }
 
+const REDIRECT: &str = "http://clv--acme/cb";
+const CHALLENGE: &str = "challenge";
+
+fn uid(_: &TenantId) -> Option<String> {
+    Some("uid".to_owned())
+}
+
+/// An app session of Ana's for clv and acme, made as sidecars make them.
+async fn app_session(store: &Store, session_sid: &str, app_sid: &str) -> Secret<String> {
+    let (tenant, clv) = ("acme".parse().unwrap(), "clv".parse().unwrap());
+    let new =
+        NewCode { session_sid, tenant: &tenant, dashboard: &clv, redirect_uri: REDIRECT, code_challenge: CHALLENGE };
+    let code = store.make_code(&new).await.unwrap();
+    let taken =
+        TakenCode { code: code.expose(), dashboard: &clv, redirect_uri: REDIRECT, code_challenge: CHALLENGE, app_sid };
+    match store.take_code(&taken, uid).await.unwrap() {
+        CodeGrant::Granted { handle, app } => {
+            assert_eq!((app.sid.as_str(), app.tenant_uid.as_str()), (app_sid, "uid"));
+            handle
+        }
+        _ => panic!("a right code is granted"),
+    }
+}
+
 #[tokio::test]
 async fn a_session_lives_until_it_is_ended_and_takes_its_app_sessions_along() {
     let (store, path) = store().await;
@@ -28,13 +52,16 @@ async fn a_session_lives_until_it_is_ended_and_takes_its_app_sessions_along() {
     let found = store.session(handle.expose()).await.unwrap().unwrap();
     assert_eq!((found.sid.as_str(), found.identity.groups.as_slice()), (session.sid.as_str(), &["g".to_owned()][..]));
     assert!(store.session("guess").await.unwrap().is_none());
-    let (tenant, clv, risk) = ("acme".parse().unwrap(), "clv".parse().unwrap(), "risk".parse().unwrap());
-    let app = store.begin_app_session("app-1", &session.sid, &tenant, "uid", &clv).await.unwrap();
+    let (clv, risk) = ("clv".parse().unwrap(), "risk".parse().unwrap());
+    let app = app_session(&store, &session.sid, "app-1").await;
     assert_eq!(store.app_session(app.expose(), &clv).await.unwrap().unwrap().sid, "app-1");
     assert!(store.app_session(app.expose(), &risk).await.unwrap().is_none(), "another dashboard's sidecar");
-    assert_eq!(store.end_session(&session.sid).await.unwrap(), ["app-1"]);
+    let ended = [Revocation::Session { sid: "app-1".into() }];
+    assert_eq!(store.end_session(&session.sid).await.unwrap(), ended);
     assert!(store.session(handle.expose()).await.unwrap().is_none());
     assert!(store.app_session(app.expose(), &clv).await.unwrap().is_none());
+    let told = store.revocations_after(0).await.unwrap();
+    assert_eq!(told.into_iter().map(|row| row.event).collect::<Vec<_>>(), ended, "written with the end itself");
     std::fs::remove_file(path).unwrap();
 }
 
@@ -42,8 +69,7 @@ async fn a_session_lives_until_it_is_ended_and_takes_its_app_sessions_along() {
 async fn no_handle_is_in_the_file() {
     let (store, path) = store().await;
     let (handle, session) = store.begin_session(&ana()).await.unwrap();
-    let (tenant, clv) = ("acme".parse().unwrap(), "clv".parse().unwrap());
-    let app = store.begin_app_session("app-1", &session.sid, &tenant, "uid", &clv).await.unwrap();
+    let app = app_session(&store, &session.sid, "app-1").await;
     store.close().await;
     let bytes = std::fs::read(&path).unwrap();
     for secret in [handle.expose(), app.expose()] {
@@ -63,26 +89,31 @@ async fn a_code_works_once_and_only_as_it_was_made() {
         session_sid: &session.sid,
         tenant: &tenant,
         dashboard: &clv,
-        redirect_uri: "http://clv--acme/cb",
-        code_challenge: "challenge",
+        redirect_uri: REDIRECT,
+        code_challenge: CHALLENGE,
     };
-    for (dashboard, redirect, challenge) in [
-        (&risk, "http://clv--acme/cb", "challenge"),
-        (&clv, "http://evil/cb", "challenge"),
-        (&clv, "http://clv--acme/cb", "another"),
-    ] {
+    let take = async |code: &str, dashboard, redirect_uri, code_challenge, app_sid| {
+        let taken = TakenCode { code, dashboard, redirect_uri, code_challenge, app_sid };
+        store.take_code(&taken, uid).await.unwrap()
+    };
+    for (dashboard, redirect, challenge) in
+        [(&risk, REDIRECT, CHALLENGE), (&clv, "http://evil/cb", CHALLENGE), (&clv, REDIRECT, "another")]
+    {
         let code = store.make_code(&new).await.unwrap();
-        let taken = store.take_code(code.expose(), dashboard, redirect, challenge, "a").await.unwrap();
-        assert!(matches!(taken, CodeGrant::Invalid), "{redirect} {challenge}");
-        let again = store.take_code(code.expose(), &clv, "http://clv--acme/cb", "challenge", "b").await.unwrap();
+        let wrong = take(code.expose(), dashboard, redirect, challenge, "a").await;
+        assert!(matches!(wrong, CodeGrant::Invalid), "{redirect} {challenge}");
+        let again = take(code.expose(), &clv, REDIRECT, CHALLENGE, "b").await;
         assert!(matches!(again, CodeGrant::Replayed { .. }), "a wrong try spends it");
     }
     let code = store.make_code(&new).await.unwrap();
-    let first = store.take_code(code.expose(), &clv, "http://clv--acme/cb", "challenge", "app-1").await.unwrap();
-    assert!(matches!(first, CodeGrant::Granted { .. }));
-    let second = store.take_code(code.expose(), &clv, "http://clv--acme/cb", "challenge", "app-2").await.unwrap();
+    assert!(matches!(take(code.expose(), &clv, REDIRECT, CHALLENGE, "app-1").await, CodeGrant::Granted { .. }));
+    let second = take(code.expose(), &clv, REDIRECT, CHALLENGE, "app-2").await;
     assert!(matches!(second, CodeGrant::Replayed { app_sid: Some(sid) } if sid == "app-1"));
-    assert!(matches!(store.take_code("guess", &clv, "r", "c", "x").await.unwrap(), CodeGrant::Invalid));
+    assert!(matches!(take("guess", &clv, REDIRECT, CHALLENGE, "x").await, CodeGrant::Invalid));
+    let late = store.make_code(&new).await.unwrap();
+    store.end_session(&session.sid).await.unwrap();
+    let after_logout = take(late.expose(), &clv, REDIRECT, CHALLENGE, "app-3").await;
+    assert!(matches!(after_logout, CodeGrant::Invalid), "no app session is born after its parent died");
     std::fs::remove_file(path).unwrap();
 }
 
