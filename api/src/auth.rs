@@ -83,7 +83,8 @@ impl FromRequestParts<App> for Scoped {
         let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
         let scope = app.tenant_verifier.verify(token).map_err(|_| ProblemReply::unauthorized())?;
         if refuse_selection {
-            return Err(tenant_not_selectable(app, &scope).await);
+            let action = if parts.uri.path().starts_with("/api/data") { "data" } else { "metadata" };
+            return Err(tenant_not_selectable(app, &scope, action).await);
         }
         let snapshot = app.metadata.snapshot();
         let stands = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
@@ -109,11 +110,11 @@ pub(crate) fn is_tenant_parameter(name: &str) -> bool {
 }
 
 /// 400, and a line in the audit: somebody tried to leave their tenant.
-pub(crate) async fn tenant_not_selectable(app: &App, scope: &TenantScope) -> ProblemReply {
+pub(crate) async fn tenant_not_selectable(app: &App, scope: &TenantScope, action: &'static str) -> ProblemReply {
     let decision = random_id();
     app.note(AuditLine {
         decision: decision.clone(),
-        action: "data",
+        action,
         outcome: Outcome::Denied,
         reason: "tenant_not_selectable",
         subject: Some(scope.subject().to_owned()),

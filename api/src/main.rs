@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kyros-api: {error}");
-            ExitCode::from(EX_USAGE)
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Routes and their description come from the same lines; the document cannot forget a route.
+//! Routes for programs and their description come from the same lines; the document cannot forget one of them. The portal's
+//! pages and `/internal` are not for programs and not described.
 
 use axum::{
     extract::State,
@@ -31,6 +32,10 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(data::rows))
         .routes(routes!(data::schema))
         .routes(routes!(data::query))
+        .routes(routes!(oauth::authorize::authorize))
+        .routes(routes!(oauth::token::token))
+        .routes(routes!(oauth::token::revoke))
+        .routes(routes!(oauth::token::introspect))
         .routes(routes!(oauth::metadata::jwks))
         .routes(routes!(oauth::metadata::server_metadata))
         .routes(routes!(mock::people))

@@ -13,6 +13,7 @@ pub(crate) struct ProblemReply(pub(crate) Problem);
 
 impl IntoResponse for ProblemReply {
     fn into_response(self) -> Response {
+        tracing::info!(decision = self.decision(), status = self.0.status, kind = self.0.kind, "refused");
         self.0.into_response::<Vec<u8>>().map(Body::from)
     }
 }
@@ -50,7 +51,7 @@ impl ProblemReply {
         Self::of(StatusCode::SERVICE_UNAVAILABLE, code, title)
     }
 
-    /// The id under which the audit and the log have this answer.
+    /// The id under which the log, and the audit where it is a matter of access, have this answer.
     pub(crate) fn decision(&self) -> &str {
         self.0.instance.strip_prefix("urn:kyros:decision:").unwrap_or_default()
     }

@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use kyros_metadata::{Reader, Snapshot};
@@ -18,6 +22,8 @@ use crate::{
 
 /// How long an event matters: no token issued before it lives longer.
 pub(crate) const WINDOW: i64 = TENANT_TOKEN_LIFE + 60;
+/// How soon a change that could not be enforced is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct State {
@@ -43,6 +49,7 @@ impl State {
 pub(crate) struct Revoker {
     store: Store,
     state: Arc<Mutex<State>>,
+    is_enforcing: Arc<AtomicBool>,
     news: watch::Sender<u64>,
 }
 
@@ -59,7 +66,8 @@ impl Revoker {
                 state.add(row.at + WINDOW, row.event);
             }
         }
-        Ok(Self { store, state: Arc::new(Mutex::new(state)), news: watch::channel(0).0 })
+        let is_enforcing = Arc::new(AtomicBool::new(true));
+        Ok(Self { store, state: Arc::new(Mutex::new(state)), is_enforcing, news: watch::channel(0).0 })
     }
 
     /// Tells when there is something new for the stream.
@@ -130,6 +138,9 @@ impl Revoker {
 
     /// Whether a verified token has been taken back.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
+        if !self.is_enforcing() {
+            return true;
+        }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sessions.contains_key(scope.session()) || state.scopes.iter().any(|(_, event)| covers(event, scope))
     }
@@ -149,16 +160,25 @@ impl Revoker {
         }
     }
 
+    /// Enforces a change. While that is not possible nothing is granted and everything counts as revoked: an API that
+    /// cannot take back must not hand out.
     async fn check(&self, before: &Snapshot, after: &Snapshot) {
-        let result = async {
-            self.end_scopes(tenants_shut(before, after, unix_now())).await?;
-            self.end_by_ids(self.grants_lost(after).await?).await
-        };
-        if let Err(error) = result.await {
-            tracing::error!(%error, "changed grants could not be enforced, the process ends");
-            // Fail closed: an API that cannot take back must not go on handing out.
-            std::process::exit(1);
+        while let Err(error) = self.try_check(before, after).await {
+            self.is_enforcing.store(false, Ordering::Release);
+            tracing::error!(%error, "changed grants could not be enforced, nothing is granted until they are");
+            tokio::time::sleep(RETRY).await;
         }
+        self.is_enforcing.store(true, Ordering::Release);
+    }
+
+    async fn try_check(&self, before: &Snapshot, after: &Snapshot) -> Result<(), StoreError> {
+        self.end_scopes(tenants_shut(before, after, unix_now())).await?;
+        self.end_by_ids(self.grants_lost(after).await?).await
+    }
+
+    /// Whether every change of grants so far is in force.
+    pub(crate) fn is_enforcing(&self) -> bool {
+        self.is_enforcing.load(Ordering::Acquire)
     }
 
     /// Sessions and exchanged tokens whose person may no longer open what they opened.
@@ -253,7 +273,7 @@ mod tests {
                 std::fs::remove_file(path).unwrap();
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("the revocation never came into force");
     }

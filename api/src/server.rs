@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
-    routing::{get, post},
+    routing::get,
 };
 use kyros_http_server::{Limits, admin::Operations};
 use kyros_metadata::{MetadataError, Reader};
@@ -24,7 +24,7 @@ use crate::{
     data::DataService,
     internal,
     mock::{MockError, MockProvider},
-    oauth, openapi, portal,
+    openapi, portal,
     revoker::Revoker,
     settings::TrustedIssuer,
     state::{App, Parts},
@@ -225,10 +225,6 @@ fn router(app: App) -> Router {
         SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     described
         .merge(portal::router())
-        .route("/oauth/authorize", get(oauth::authorize::authorize))
-        .route("/oauth/token", post(oauth::token::token))
-        .route("/oauth/revoke", post(oauth::token::revoke))
-        .route("/oauth/introspect", post(oauth::token::introspect))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
         .route("/internal/revocations", get(internal::revocations))

@@ -81,27 +81,33 @@ fn print_schema(arguments: &ImportArgs, imported: &Imported) {
     }
 }
 
-/// Makes the demo tenants' data where there is none at all; says how many datasets it made.
-pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::Result<usize> {
+/// Makes the demo tenants' data once per data folder. What is there already stays; what an interrupted start did not get to
+/// is made by the next one.
+pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::Result<()> {
     let tenants = data_dir.join("tenants");
-    if tenants.exists() {
-        return Ok(0);
+    let marker = tenants.join(".demo-made");
+    if marker.exists() {
+        return Ok(());
     }
-    // Made aside and renamed, so that an interrupted start leaves nothing that looks complete.
-    let making = data_dir.join(format!(".making-{}", kyros_shared_config::crypto::random_id()));
     let datasets = kyros_demo_data::datasets();
     for (index, (tenant, dashboard, dataset)) in datasets.iter().enumerate() {
+        let folder = tenants.join(tenant).join(dashboard);
+        let file = folder.join(format!("{dataset}.parquet"));
+        if file.exists() {
+            continue;
+        }
         progress(format!("making demo data {}/{}: {dataset} of {tenant}", index + 1, datasets.len()));
         let mut csv = Vec::new();
         kyros_demo_data::generate(tenant, dataset, &mut csv)?;
-        let folder = making.join(tenant).join(dashboard);
         std::fs::create_dir_all(&folder)?;
-        let file =
-            File::options().read(true).write(true).create_new(true).open(folder.join(format!("{dataset}.parquet")))?;
-        import_bytes(csv, Format::Csv, &file)?;
+        let making = folder.join(format!(".{dataset}-{}", kyros_shared_config::crypto::random_id()));
+        let target = File::options().read(true).write(true).create_new(true).open(&making)?;
+        import_bytes(csv, Format::Csv, &target)?;
+        std::fs::rename(&making, &file)?;
     }
-    std::fs::rename(&making, &tenants).with_context(|| format!("{}", tenants.display()))?;
-    Ok(datasets.len())
+    std::fs::create_dir_all(&tenants)?;
+    std::fs::write(&marker, "The demo data has been made; remove this file to have what is missing made again.\n")?;
+    Ok(())
 }
 
 /// How long a part may take to become reachable at the start.

@@ -17,7 +17,7 @@ use kyros_shared_config::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Dashboards for many tenants, with isolation that can be proved.
+/// Dashboards for many tenants, with hard isolation.
 #[derive(Parser)]
 #[command(
     version,

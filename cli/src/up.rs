@@ -165,9 +165,17 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     });
     steps.finish();
     announce(&public_url, &people, &theirs, started.elapsed());
-    shutdown.cancelled().await;
+    // A part that ends by itself takes the others along: half a Kyros looks like a whole one until somebody needs the rest.
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = parts.join_next() => !shutdown.is_cancelled(),
+    };
+    shutdown.cancel();
     eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
     while parts.join_next().await.is_some() {}
+    if failed {
+        bail!("a part ended by itself; start again with --log info to see which")
+    }
     Ok(())
 }
 
@@ -206,7 +214,7 @@ fn lock_state(state: &Path) -> anyhow::Result<File> {
 
 /// One site per Dashboard resource.
 async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
-    // The projector has just read the same folder: an error can only mean that it changed in between.
+    // The projector has just read the same folder without an error, so it changed in between.
     let Ok(set) = directory::load(manifests) else {
         bail!("the manifests in {} changed while starting; start again", manifests.display());
     };
@@ -229,7 +237,15 @@ async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
             }
             None => Upstream::Theirs { port: dashboard.spec.port },
         };
-        let (public, egress) = (free().await?, free().await?);
+        let public = free().await?;
+        // A program that is started by hand wants an address that is the same tomorrow.
+        let egress = match egress_port(&upstream) {
+            Some(port) => match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                Ok(listener) => listener,
+                Err(_) => free().await?,
+            },
+            None => free().await?,
+        };
         sites.push(Site {
             slug,
             address: public.local_addr()?,
@@ -239,6 +255,14 @@ async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
         });
     }
     Ok(sites)
+}
+
+/// A thousand above the dashboard's own port, where that is a port.
+fn egress_port(upstream: &Upstream) -> Option<u16> {
+    match upstream {
+        Upstream::Ours { .. } => None,
+        Upstream::Theirs { port } => u16::try_from(*port).ok()?.checked_add(1000),
+    }
 }
 
 fn sidecar_settings(site: &Site, public_url: &PublicUrl, api_url: &Url, workloads: &Path) -> SidecarSettings {

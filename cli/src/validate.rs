@@ -15,7 +15,15 @@ pub struct ValidateArgs {
 
 /// Prints every mistake with file, line and what to do; true when there is none.
 pub fn run(dir: &Path) -> bool {
+    if dir.is_file() {
+        eprintln!("{}: give the folder; resources refer to each other across files", dir.display());
+        return false;
+    }
     match directory::load(dir) {
+        Ok(set) if set.tenants.is_empty() && set.dashboards.is_empty() => {
+            eprintln!("{}: there is no Tenant and no Dashboard in any .yaml or .yml file here", dir.display());
+            false
+        }
         Ok(set) => {
             for warning in &set.warnings {
                 eprintln!("warning: {warning}\n  {}", warning.hint());

@@ -54,7 +54,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("kyros-controller: {error}");
-            ExitCode::from(EX_USAGE)
+            ExitCode::FAILURE
         }
     }
 }

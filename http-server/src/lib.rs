@@ -16,10 +16,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
@@ -166,11 +163,6 @@ async fn wait_for_signal() {
         _ = tokio::signal::ctrl_c() => (),
         _ = terminate.recv() => (),
     }
-}
-
-/// A router as a hyper service, for callers that own their connections.
-pub fn hyper_service(router: axum::Router) -> TowerToHyperService<axum::Router> {
-    TowerToHyperService::new(router)
 }
 
 #[cfg(test)]

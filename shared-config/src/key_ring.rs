@@ -60,6 +60,9 @@ pub enum KeyRingError {
         /// What went wrong.
         reason: String,
     },
+    /// No HTTP client could be made.
+    #[error("http client: {0}")]
+    Client(#[from] reqwest::Error),
     /// It answered with something that is not believed.
     #[error(transparent)]
     Set(#[from] KeySetError),
@@ -100,11 +103,8 @@ impl KeyRing {
             KeySource::Fixed(document) => Some(KeySet::parse(document.as_bytes())?),
         };
         crate::crypto::install_provider();
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client with a time-out and a TLS provider needs nothing else");
+        let client =
+            reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { source, current: ArcSwapOption::new(initial.map(Arc::new)), attempts: Mutex::default(), client })
     }
 

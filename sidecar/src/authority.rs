@@ -12,6 +12,8 @@ use crate::{
 
 /// Longest sleep before the wall clock is looked at again: it may jump.
 const REARM: Duration = Duration::from_secs(30);
+/// How long the API may take to say that a revoked token's session goes on.
+const VERDICT: Duration = Duration::from_millis(500);
 /// How often renewal is tried again while the API does not answer.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -41,30 +43,33 @@ impl Authority {
         }
     }
 
-    /// Waits for the next thing that may end the session; false when it did.
+    /// Waits for the next thing that may end the session; false when it did. A revocation is heard whatever else is waited
+    /// for.
     async fn session_lives(session: &Arc<AppSession>, sessions: &Arc<Sessions>, revocations: &Revocations) -> bool {
         let identity = session.current();
         let revoked = revocations.watch(&identity.scope);
-        let expires_at = identity.scope.expires_at();
         tokio::select! {
-            // The API knows whether the session itself ended or only this token: the answer decides.
-            () = revoked.cancelled() => match sessions.renew(session).await {
-                Ok(renewed) => !revocations.is_revoked(&renewed.scope),
-                Err(_) => false,
-            },
-            () = until(expires_at - RENEW_BEFORE) => match sessions.renew(session).await {
-                Err(NoIdentity::Refused) => false,
-                Err(NoIdentity::Unavailable) => unix_now() < expires_at,
-                Ok(renewed) => {
-                    if renewed.scope.token_id() == identity.scope.token_id() {
-                        tokio::select! {
-                            () = tokio::time::sleep(RETRY) => (),
-                            () = revoked.cancelled() => (),
-                        }
-                    }
-                    unix_now() < renewed.scope.expires_at()
+            // The API knows whether the session itself ended or only this token: the answer decides, if it comes in time.
+            () = revoked.cancelled() => {
+                let renewed = tokio::time::timeout(VERDICT, sessions.renew(session)).await;
+                matches!(renewed, Ok(Ok(renewed)) if !revocations.is_revoked(&renewed.scope))
+            }
+            lives = Self::renewed_in_time(session, sessions, &identity) => lives,
+        }
+    }
+
+    async fn renewed_in_time(session: &Arc<AppSession>, sessions: &Arc<Sessions>, identity: &Identity) -> bool {
+        let expires_at = identity.scope.expires_at();
+        until(expires_at - RENEW_BEFORE).await;
+        match sessions.renew(session).await {
+            Err(NoIdentity::Refused) => false,
+            Err(NoIdentity::Unavailable) => unix_now() < expires_at,
+            Ok(renewed) => {
+                if renewed.scope.token_id() == identity.scope.token_id() {
+                    tokio::time::sleep(RETRY).await;
                 }
-            },
+                unix_now() < renewed.scope.expires_at()
+            }
         }
     }
 }

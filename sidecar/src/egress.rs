@@ -80,9 +80,6 @@ impl Egress {
         if !matches!(parts.method, Method::GET | Method::POST) || !PATHS.iter().any(|prefix| is_below(prefix)) {
             return Err(Refusal::NOT_FOUND);
         }
-        if parts.headers.keys().any(|name| headers::selects_tenant(name.as_str())) {
-            return Err(Refusal::bad_request("tenant-not-selectable", "The tenant comes from the session alone"));
-        }
         let authorization = self.authorization(parts).await?;
         let mut request = Request::new(forward::request_body(body, MAX_BODY));
         *request.method_mut() = parts.method.clone();
@@ -92,6 +89,10 @@ impl Egress {
             if let Some(value) = parts.headers.get(&name) {
                 outgoing.insert(name, value.clone());
             }
+        }
+        // A header that tries to choose a tenant goes along: the API refuses it and has it in the audit.
+        for (name, value) in parts.headers.iter().filter(|(name, _)| headers::selects_tenant(name.as_str())) {
+            outgoing.insert(name, value.clone());
         }
         outgoing.insert(header::AUTHORIZATION, authorization);
         let response = self.upstream.send(&self.authority, request).await?;

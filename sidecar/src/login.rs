@@ -79,9 +79,10 @@ impl Login {
                 .append_pair("code_challenge_method", "S256")
                 .finish()
         );
-        let sealed = self.seal(host, &transaction);
         let name = self.transaction_cookie(&transaction.state);
-        let cookie = cookies::ours(&name, &sealed, Some(TRANSACTION_LIFE), self.public_url.is_secure());
+        let cookie = self
+            .seal(host, &transaction)
+            .and_then(|sealed| cookies::ours(&name, &sealed, Some(TRANSACTION_LIFE), self.public_url.is_secure()));
         match (see_other(&location), cookie) {
             (Some(mut response), Some(cookie)) => {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -153,15 +154,14 @@ impl Login {
         format!("{}{CALLBACK_PATH}", self.public_url.dashboard_origin(host))
     }
 
-    fn seal(&self, host: &DashboardHost, transaction: &Transaction) -> String {
+    fn seal(&self, host: &DashboardHost, transaction: &Transaction) -> Option<String> {
         let nonce = random_bytes::<NONCE_LEN>();
-        let mut sealed = serde_json::to_vec(transaction).unwrap_or_default();
+        let mut sealed = serde_json::to_vec(transaction).ok()?;
         let aad = Aad::from(host.to_string().into_bytes());
-        // A fresh nonce and a plaintext far below the limit: sealing cannot fail.
-        let _ = self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed);
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).ok()?;
         let mut bytes = nonce.to_vec();
         bytes.append(&mut sealed);
-        URL_SAFE_NO_PAD.encode(bytes)
+        Some(URL_SAFE_NO_PAD.encode(bytes))
     }
 
     fn unseal(&self, host: &DashboardHost, text: &str) -> Option<Transaction> {
@@ -234,7 +234,7 @@ mod tests {
     fn a_sealed_transaction_opens_only_on_its_own_host_and_unchanged() {
         let (login, host, other) = (login(), "clv--acme".parse().unwrap(), "clv--globex".parse().unwrap());
         let transaction = Transaction { state: "s".into(), verifier: "v".into(), return_to: "/".into(), expires_at: 1 };
-        let sealed = login.seal(&host, &transaction);
+        let sealed = login.seal(&host, &transaction).unwrap();
         assert_eq!(login.unseal(&host, &sealed).unwrap().state, "s");
         assert!(login.unseal(&other, &sealed).is_none());
         assert!(self::login().unseal(&host, &sealed).is_none());

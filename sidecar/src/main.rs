@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kyros-sidecar: {error}");
-            ExitCode::from(EX_USAGE)
+            ExitCode::FAILURE
         }
     }
 }

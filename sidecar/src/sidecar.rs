@@ -18,7 +18,7 @@ use kyros_shared_config::{
 use moka::sync::Cache;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     SidecarSettings,
@@ -100,6 +100,7 @@ pub struct Sidecar {
     public_url: Option<kyros_shared_config::PublicUrl>,
     frame_ancestors: HeaderValue,
     draining: CancellationToken,
+    tunnels: TaskTracker,
     metrics: Metrics,
 }
 
@@ -156,6 +157,7 @@ impl Sidecar {
             frame_ancestors: HeaderValue::from_str(&policy)
                 .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")),
             draining: CancellationToken::new(),
+            tunnels: TaskTracker::new(),
             metrics: Metrics::new(),
         }
     }
@@ -179,16 +181,22 @@ impl Sidecar {
         }
         let drain = self.guarded.as_ref().map_or(Duration::from_secs(1), |guarded| guarded.settings.drain);
         let (draining, stop) = (self.draining.clone(), shutdown.clone());
-        spawn_until(&background, async move {
+        tokio::spawn(async move {
             stop.cancelled().await;
             draining.cancel();
         });
+        let tunnels = self.tunnels.clone();
         let limits = Limits { drain, ..Limits::default() };
         let service = move |request| {
             let sidecar = self.clone();
             async move { sidecar.handle(request).await }
         };
         kyros_http_server::serve(listeners.public, limits, service, shutdown).await;
+        // Upgraded connections are no longer the server's: their goodbyes are waited for here.
+        tunnels.close();
+        if tokio::time::timeout(drain, tunnels.wait()).await.is_err() {
+            tracing::warn!(sockets = tunnels.len(), "drain deadline passed, cutting sockets off");
+        }
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
@@ -233,12 +241,11 @@ impl Sidecar {
 
     /// The decoy reads credentials as a sidecar does, so that malformed ones get the same answer, and believes none.
     fn nobody(&self, parts: &Parts, host: Option<&DashboardHost>) -> Result<(Arc<Identity>, Authority), Refusal> {
-        if bearer_token(&parts.headers)?.is_none() {
-            if let Some(login) = &self.login {
-                if cookies::value_of(&parts.headers, login.cookies().app)?.is_some() {
-                    check_same_origin(parts, host, self.public_url.as_ref())?;
-                }
-            }
+        if bearer_token(&parts.headers)?.is_none()
+            && let Some(login) = &self.login
+            && cookies::value_of(&parts.headers, login.cookies().app)?.is_some()
+        {
+            check_same_origin(parts, host, self.public_url.as_ref())?;
         }
         Err(Refusal::UNAUTHORIZED)
     }
@@ -328,7 +335,7 @@ impl Sidecar {
     ) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
-        tokio::spawn(async move {
+        self.tunnels.spawn(async move {
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
             metrics.open_sockets.inc();
             let outcome = tunnel::run(client, upstream, ended, draining).await;

@@ -117,7 +117,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: gunicorn\r\nSe
                   Set-Cookie: kyros-app=stolen\r\nSet-Cookie: wide=1; Domain=localhost\r\nX-Kyros-Tenant: globex\r\n\r\nok";
 
 #[tokio::test]
-async fn four_settings_are_enough_for_bearer_requests() {
+async fn without_an_api_five_settings_are_enough_for_bearer_requests() {
     let (address, seen) = upstream(OK).await;
     let sidecar = Sidecar::start(address, &[]).await;
     let token = sidecar.token("acme", "clv");

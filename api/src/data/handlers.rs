@@ -154,7 +154,7 @@ pub(crate) async fn query(
         return Err(ProblemReply::of(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The query is larger than 64 KiB"));
     }
     if names_a_tenant(&body) {
-        return Err(tenant_not_selectable(&app, &scope).await);
+        return Err(tenant_not_selectable(&app, &scope, "data").await);
     }
     let raw = raw.unwrap_or_default();
     let format = url::form_urlencoded::parse(raw.as_bytes()).find(|(name, _)| name == "format").map(|(_, value)| value);

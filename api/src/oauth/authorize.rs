@@ -48,7 +48,22 @@ fn parse<'a>(app: &App, form: &'a OAuthForm) -> Option<Wanted<'a>> {
     })
 }
 
-/// Answers with a code, with the login page, or with the page that says nothing about what exists.
+/// The authorization endpoint, for browsers: a code, the login page, or the page that says nothing about what exists.
+#[utoipa::path(get, path = "/oauth/authorize", tag = "workloads",
+    params(
+        ("response_type" = String, Query, description = "code"),
+        ("client_id" = String, Query, description = "dashboard:<slug>"),
+        ("redirect_uri" = String, Query, description = "The dashboard host's /.kyros/callback"),
+        ("state" = String, Query, description = "Given back as it is"),
+        ("code_challenge" = String, Query, description = "RFC 7636"),
+        ("code_challenge_method" = String, Query, description = "S256"),
+    ),
+    responses(
+        (status = 303, description = "To the dashboard with a code, or to the login page"),
+        (status = 400, description = "Not a request that may be answered with a redirect"),
+        (status = 401, description = "Nobody is signed in, inside a frame"),
+        (status = 404, description = "Nothing here for this person"),
+    ))]
 pub(crate) async fn authorize(
     State(app): State<App>,
     RawQuery(query): RawQuery,

@@ -47,7 +47,14 @@ fn client(app: &App, form: &OAuthForm) -> Result<DashboardSlug, OAuthError> {
     DashboardSlug::from_audience(&workload.subject).ok_or_else(OAuthError::invalid_client)
 }
 
-/// Redeems a code or renews a token.
+/// Redeem an authorization code or renew a tenant token.
+#[utoipa::path(post, path = "/oauth/token", tag = "workloads",
+    request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "grant_type=authorization_code or refresh_token, with client_assertion (RFC 7523)"),
+    responses(
+        (status = 200, description = "A tenant token and, for a code, an app session", body = serde_json::Value),
+        (status = 400, description = "invalid_request, invalid_grant or unsupported_grant_type"),
+        (status = 401, description = "invalid_client"),
+    ))]
 pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
     let result = async {
         let dashboard = client(&app, &form)?;
@@ -152,7 +159,14 @@ async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuth
     }
 }
 
-/// RFC 7009: ends an app session. Unknown tokens are answered like known ones (section 2.2).
+/// End an app session (RFC 7009). Unknown tokens are answered like known ones (section 2.2).
+#[utoipa::path(post, path = "/oauth/revoke", tag = "workloads",
+    request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "token, with client_assertion"),
+    responses(
+        (status = 200, description = "Ended, or was never there", body = serde_json::Value),
+        (status = 400, description = "invalid_request"),
+        (status = 401, description = "invalid_client"),
+    ))]
 pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response {
     let result = async {
         let dashboard = client(&app, &form)?;
@@ -165,7 +179,14 @@ pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response 
     }
 }
 
-/// RFC 7662: what a tenant token of the asking dashboard is worth now. Anything else is inactive, without a reason.
+/// What a tenant token of the asking dashboard is worth now (RFC 7662). Anything else is inactive, without a reason.
+#[utoipa::path(post, path = "/oauth/introspect", tag = "workloads",
+    request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "token, with client_assertion"),
+    responses(
+        (status = 200, description = "Active with claims, or only active: false", body = serde_json::Value),
+        (status = 400, description = "invalid_request"),
+        (status = 401, description = "invalid_client"),
+    ))]
 pub(crate) async fn introspect(State(app): State<App>, form: OAuthForm) -> Response {
     let result = (|| {
         let dashboard = client(&app, &form)?;

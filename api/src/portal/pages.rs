@@ -184,3 +184,14 @@ pub(crate) fn error_page(status: StatusCode, framing: Framing, decision: &str) -
     let page = Message { title, text, link: Some(("/", "To the portal")), decision: Some(decision) };
     render(status, framing, None, &page)
 }
+
+/// For a member of a tenant that is closed for the time being.
+pub(crate) fn suspended(tenant: &str) -> Response {
+    let page = Message {
+        title: &format!("{tenant} is suspended"),
+        text: "It is closed for everybody until further notice. Ask the people who run this installation.",
+        link: Some(("/tenants", "Choose another tenant")),
+        decision: None,
+    };
+    render(StatusCode::FORBIDDEN, Framing::Top, None, &page)
+}

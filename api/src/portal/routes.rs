@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::pages::{
     DashboardCard, Framing, Gallery, Login, PersonCard, TenantCard, Tenants, View, error_page, render, see_other,
+    suspended,
 };
 use crate::{
     auth::{SignedIn, cookie},
@@ -203,7 +204,10 @@ async fn gallery(State(app): State<App>, Path(tenant): Path<String>, signed_in: 
     let snapshot = app.metadata.snapshot();
     let access = access_of(&session.identity);
     let found = tenant.parse::<TenantId>().ok().and_then(|id| snapshot.membership(&access, &id));
-    let Some((record, _)) = found.filter(|(record, _)| !record.suspended) else { return nothing_here() };
+    let Some((record, _)) = found else { return nothing_here() };
+    if record.suspended {
+        return suspended(&record.display_name);
+    }
     let dashboards = record
         .dashboards
         .iter()

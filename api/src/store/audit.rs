@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{BEGIN, Store, StoreError};
 
-/// Lines that may wait to be written. When full, decisions wait: an unaudited one is not made.
+/// Lines that may wait to be written. When full, decisions wait for room; `kill -9` loses what waits.
 const QUEUE: usize = 4096;
 /// Lines per transaction.
 const BATCH: usize = 256;

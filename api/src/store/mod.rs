@@ -45,9 +45,10 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or creates the file. A damaged one is an error and never replaced: what it holds is nowhere else.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Before SQLite sees it: the write-ahead log is made with the same mode as the file.
+        restrict(path).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // FULL: a commit is on the disk before it is acknowledged.
             .synchronous(SqliteSynchronous::Full)
@@ -56,7 +57,6 @@ impl Store {
             .pragma("trusted_schema", "OFF");
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         MIGRATOR.run(&pool).await?;
-        restrict(path).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
         Ok(Self { pool })
     }
 
@@ -67,7 +67,8 @@ impl Store {
 }
 
 fn restrict(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
 }
 

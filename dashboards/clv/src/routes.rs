@@ -88,7 +88,7 @@ impl From<DataError> for Failure {
 impl Dashboard {
     async fn analysis(&self, visitor: &Visitor, until: Option<Date>) -> Result<Arc<Analysis>, Failure> {
         // The version is asked for with this visitor's own authority: without a grant there is none.
-        let version = self.data.version(visitor, "transactions").await?;
+        let version = self.data.version(visitor, "transactions", None).await?;
         let key = Key { tenant: visitor.tenant.clone(), version, until };
         let known = self.analyses.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(analysis) = known {

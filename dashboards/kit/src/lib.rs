@@ -17,5 +17,5 @@ mod visitor;
 pub use data::{Column, DataClient, DataError, Dataset};
 pub use live::live;
 pub use page::{Page, Panel, assets};
-pub use serve::{DashboardSettings, serve};
+pub use serve::{DashboardSettings, run, serve};
 pub use visitor::Visitor;

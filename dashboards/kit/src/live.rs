@@ -9,7 +9,7 @@ use axum::{
 
 use crate::{DataClient, DataError, Visitor};
 
-/// How often the data's version is asked for. It costs the API no query.
+/// How often the data's version is asked for. While nothing changes it costs the API no query.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Accepts the socket: first `{"type":"hello"}`, then `{"type":"changed"}` whenever a dataset changes.
@@ -32,7 +32,7 @@ async fn follow(
 ) -> Result<(), axum::Error> {
     let hello = serde_json::json!({"type": "hello", "tenant": visitor.tenant}).to_string();
     socket.send(Message::Text(hello.into())).await?;
-    let mut known = versions(data, visitor, datasets).await.unwrap_or_default();
+    let mut known = versions(data, visitor, datasets, &[]).await.unwrap_or_default();
     loop {
         tokio::select! {
             received = socket.recv() => match received {
@@ -41,7 +41,7 @@ async fn follow(
             },
             () = tokio::time::sleep(POLL) => {
                 // While the data cannot be read nothing is known to have changed.
-                if let Ok(now) = versions(data, visitor, datasets).await
+                if let Ok(now) = versions(data, visitor, datasets, &known).await
                     && now != known {
                         known = now;
                         socket.send(Message::Text(r#"{"type":"changed"}"#.into())).await?;
@@ -51,10 +51,15 @@ async fn follow(
     }
 }
 
-async fn versions(data: &DataClient, visitor: &Visitor, datasets: &[&str]) -> Result<Vec<String>, DataError> {
+async fn versions(
+    data: &DataClient,
+    visitor: &Visitor,
+    datasets: &[&str],
+    known: &[String],
+) -> Result<Vec<String>, DataError> {
     let mut versions = Vec::with_capacity(datasets.len());
-    for dataset in datasets {
-        versions.push(data.version(visitor, dataset).await?);
+    for (index, dataset) in datasets.iter().enumerate() {
+        versions.push(data.version(visitor, dataset, known.get(index).map(String::as_str)).await?);
     }
     Ok(versions)
 }

@@ -1,13 +1,19 @@
-//! A dashboard as a server on loopback.
+//! A dashboard as a server on loopback, and as a whole program.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::ExitCode};
 
 use axum::Router;
-use clap::Args;
-use kyros_http_server::{Limits, serve_router};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use kyros_http_server::{Limits, serve_router, shutdown_on_signal};
+use kyros_shared_config::{
+    crypto::install_provider,
+    telemetry::{self, LogFormat},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+
+use crate::DataClient;
 
 /// What a dashboard is told at the start.
 #[derive(Debug, Clone, Args)]
@@ -24,4 +30,38 @@ pub struct DashboardSettings {
 /// Serves until `shutdown`.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     serve_router(listener, Limits::default(), router, shutdown).await;
+}
+
+/// A dashboard that answers only through a Kyros sidecar.
+#[derive(Parser)]
+#[command(after_help = "Example:
+  KYROS_API_URL=http://127.0.0.1:9051 PROGRAM --listen 127.0.0.1:8051")]
+struct Cli {
+    /// What is logged, as a `tracing` filter.
+    #[arg(long, env = "KYROS_LOG", default_value = "info")]
+    log: String,
+    #[command(flatten)]
+    settings: DashboardSettings,
+}
+
+/// The whole program of a dashboard: settings, logs, listener, an orderly end.
+pub async fn run(name: &'static str, version: &'static str, router: fn(DataClient) -> Router) -> ExitCode {
+    let matches = Cli::command().name(name).version(version).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    install_provider();
+    let result = async {
+        telemetry::start(&cli.log, LogFormat::Auto)?;
+        let listener = TcpListener::bind(cli.settings.listen).await?;
+        let router = router(DataClient::new(cli.settings.api_url)?);
+        tracing::info!(listen = %listener.local_addr()?, "serving");
+        serve(listener, router, shutdown_on_signal()).await;
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    match result.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
