@@ -164,7 +164,7 @@ impl DataClient {
                 let rows = line_ends(&page);
                 // Quoted line breaks only make a page look fuller; then the next one is asked for and is empty.
                 let following = if rows > PAGE { Some(client.csv_page(&visitor, &name, next).await?) } else { None };
-                let following = following.filter(|page| line_ends(&page) > 1);
+                let following = following.filter(|page| line_ends(page) > 1);
                 let body = if offset == 0 { page } else { without_header(&page) };
                 Ok(Some((body, (following, next))))
             }
