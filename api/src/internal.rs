@@ -9,7 +9,9 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 
-use crate::{auth::Workload, reply::ProblemReply, revoker::WINDOW, state::App};
+use kyros_shared_config::revocation::WINDOW;
+
+use crate::{auth::Workload, reply::ProblemReply, state::App};
 
 /// A comment this often keeps the stream alive and tells a sidecar that the API is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

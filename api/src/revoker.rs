@@ -1,7 +1,6 @@
 //! Taking things back: written down first, then in force here, then told to the sidecars.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,44 +10,25 @@ use std::{
 
 use kyros_metadata::{Reader, Snapshot};
 use kyros_shared_config::{
-    DashboardSlug, TenantId, TenantScope, UserIdentity, clock::unix_now, verifier::TENANT_TOKEN_LIFE,
+    DashboardSlug, Revocation, TenantId, TenantScope, UserIdentity,
+    clock::unix_now,
+    revocation::{Revoked, WINDOW},
 };
 use tokio::sync::watch;
 
 use crate::{
     state::access_of,
-    store::{Exchange, Revocation, Store, StoreError},
+    store::{Exchange, Store, StoreError},
 };
 
-/// How long an event matters: no token issued before it lives longer.
-pub(crate) const WINDOW: i64 = TENANT_TOKEN_LIFE + 60;
 /// How soon a change that could not be enforced is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-
-#[derive(Default)]
-struct State {
-    /// Sessions that ended for good, until when that matters.
-    sessions: HashMap<String, i64>,
-    /// Everything else; there are few.
-    scopes: Vec<(i64, Revocation)>,
-}
-
-impl State {
-    fn add(&mut self, until: i64, event: Revocation) {
-        match event {
-            Revocation::Session { sid } => {
-                self.sessions.insert(sid, until);
-            }
-            scope @ Revocation::Scope { .. } => self.scopes.push((until, scope)),
-        }
-    }
-}
 
 /// Knows what has been taken back.
 #[derive(Clone)]
 pub(crate) struct Revoker {
     store: Store,
-    state: Arc<Mutex<State>>,
+    revoked: Arc<Mutex<Revoked>>,
     is_enforcing: Arc<AtomicBool>,
     news: watch::Sender<u64>,
 }
@@ -57,17 +37,17 @@ impl Revoker {
     /// Begins with what was taken back before the last stop.
     pub(crate) async fn start(store: Store) -> Result<Self, StoreError> {
         let mut since = store.revocation_id_before(WINDOW).await?;
-        let mut state = State::default();
+        let (mut revoked, now) = (Revoked::default(), unix_now());
         loop {
             let batch = store.revocations_after(since).await?;
             let Some(last) = batch.last() else { break };
             since = last.id;
             for row in batch {
-                state.add(row.at + WINDOW, row.event);
+                revoked.add(row.event, row.at + WINDOW, now);
             }
         }
         let is_enforcing = Arc::new(AtomicBool::new(true));
-        Ok(Self { store, state: Arc::new(Mutex::new(state)), is_enforcing, news: watch::channel(0).0 })
+        Ok(Self { store, revoked: Arc::new(Mutex::new(revoked)), is_enforcing, news: watch::channel(0).0 })
     }
 
     /// Tells when there is something new for the stream.
@@ -126,11 +106,9 @@ impl Revoker {
     fn enforce(&self, events: Vec<Revocation>) {
         let now = unix_now();
         {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.sessions.retain(|_, until| *until > now);
-            state.scopes.retain(|(until, _)| *until > now);
+            let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
             for event in events {
-                state.add(now + WINDOW, event);
+                revoked.add(event, now + WINDOW, now);
             }
         }
         self.news.send_modify(|count| *count += 1);
@@ -141,8 +119,7 @@ impl Revoker {
         if !self.is_enforcing() {
             return true;
         }
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.sessions.contains_key(scope.session()) || state.scopes.iter().any(|(_, event)| covers(event, scope))
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).covers(scope)
     }
 
     /// Follows the read model for ever: whatever it no longer grants is taken back.
@@ -215,7 +192,7 @@ fn grants(
 fn tenants_shut(before: &Snapshot, after: &Snapshot, at: i64) -> Vec<Revocation> {
     let mut events = Vec::new();
     for (id, old) in &before.tenants {
-        let scope = |dashboard| Revocation::Scope { at, tenant: id.clone(), dashboard, subject: None };
+        let scope = |dashboard| Revocation::Scope { at, tenant: id.clone(), dashboard };
         match after.tenants.get(id) {
             Some(new) if new.uid == old.uid && (!new.suspended || old.suspended) => {
                 let gone = old.dashboards.iter().filter(|slug| !new.dashboards.contains(slug));
@@ -225,18 +202,6 @@ fn tenants_shut(before: &Snapshot, after: &Snapshot, at: i64) -> Vec<Revocation>
         }
     }
     events
-}
-
-fn covers(event: &Revocation, scope: &TenantScope) -> bool {
-    match event {
-        Revocation::Session { sid } => sid == scope.session(),
-        Revocation::Scope { at, tenant, dashboard, subject } => {
-            scope.issued_at() <= *at
-                && scope.tenant() == tenant
-                && dashboard.as_ref().is_none_or(|dashboard| dashboard == scope.dashboard())
-                && subject.as_ref().is_none_or(|subject| subject == scope.subject())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -254,7 +219,7 @@ mod tests {
         let events: Vec<_> = (0..1201).map(|n| Revocation::Session { sid: n.to_string() }).collect();
         store.add_revocations(&events).await.unwrap();
         let revoker = Revoker::start(store).await.unwrap();
-        assert_eq!(revoker.state.lock().unwrap().sessions.len(), events.len());
+        assert_eq!(revoker.revoked.lock().unwrap().len(), events.len());
         std::fs::remove_file(path).unwrap();
     }
 
@@ -268,7 +233,7 @@ mod tests {
         assert!(ending.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
         drop(ending);
         for _ in 0..100 {
-            if revoker.state.lock().unwrap().sessions.contains_key("s1") {
+            if revoker.revoked.lock().unwrap().has_session("s1") {
                 assert_eq!(store.revocations_after(0).await.unwrap().len(), 1);
                 std::fs::remove_file(path).unwrap();
                 return;

@@ -3,12 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kyros_controller::{ProjectSettings, Projector};
+use kyros_controller::{ProjectSettings, Projector, project::ProjectError};
 use kyros_http_server::shutdown_on_signal;
-use kyros_shared_config::{
-    crypto::install_provider,
-    telemetry::{self, LogFormat},
-};
+use kyros_shared_config::telemetry::{LogArgs, run_program};
 
 /// Makes Tenant and Dashboard resources take effect.
 #[derive(Parser)]
@@ -18,12 +15,8 @@ use kyros_shared_config::{
   kyros-controller project --source dir:data/manifests --metadata-db .kyros/metadata.db"
 )]
 struct Cli {
-    /// What is logged, as a `tracing` filter.
-    #[arg(long, env = "KYROS_LOG", default_value = "info", global = true)]
-    log: String,
-    /// How log lines look.
-    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
-    log_format: LogFormat,
+    #[command(flatten)]
+    logs: LogArgs,
     #[command(subcommand)]
     role: Role,
 }
@@ -34,27 +27,14 @@ enum Role {
     Project(ProjectSettings),
 }
 
-/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
-const EX_USAGE: u8 = 64;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    install_provider();
-    if let Err(error) = telemetry::start(&cli.log, cli.log_format) {
-        eprintln!("kyros-controller: {error}");
-        return ExitCode::from(EX_USAGE);
-    }
-    let Role::Project(settings) = cli.role;
+    let Cli { logs, role: Role::Project(settings) } = Cli::parse();
+    run_program(env!("CARGO_BIN_NAME"), &logs, project(&settings)).await
+}
+
+async fn project(settings: &ProjectSettings) -> Result<(), ProjectError> {
     let shutdown = shutdown_on_signal();
-    match Projector::start(&settings).await {
-        Ok(projector) => {
-            projector.run(shutdown).await;
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("kyros-controller: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    Projector::start(settings).await?.run(shutdown).await;
+    Ok(())
 }

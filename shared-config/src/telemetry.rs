@@ -1,6 +1,7 @@
-//! Logs: one line per event on standard error, for people on a terminal and as JSON elsewhere.
+//! Logs: one line per event on standard error, for people on a terminal and as JSON elsewhere; and the frame of every
+//! program around them.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -13,6 +14,40 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The flags by which every program is told what to log.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// What is logged, as a `tracing` filter.
+    #[arg(long, env = "KYROS_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// How log lines look.
+    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+/// The frame of every program: the cryptographic provider, logs, then `main`; an error is one line and an exit code.
+pub async fn run_program<E: std::fmt::Display>(
+    name: &str,
+    logs: &LogArgs,
+    main: impl Future<Output = Result<(), E>>,
+) -> ExitCode {
+    crate::crypto::install_provider();
+    if let Err(error) = start(&logs.log, logs.log_format) {
+        eprintln!("{name}: {error}");
+        return ExitCode::from(EX_USAGE);
+    }
+    match main.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Starts logging. `filter` is a `tracing` filter such as `info` or `kyros_sidecar=debug`.

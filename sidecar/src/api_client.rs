@@ -210,7 +210,7 @@ impl EventParser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::revocations::Revocation;
+    use kyros_shared_config::Revocation;
 
     #[test]
     fn events_are_read_however_the_stream_is_cut() {

@@ -4,10 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand};
 use kyros_http_server::shutdown_on_signal;
-use kyros_shared_config::{
-    crypto::install_provider,
-    telemetry::{self, LogFormat},
-};
+use kyros_shared_config::telemetry::{LogArgs, run_program};
 use kyros_sidecar::{Gateway, GatewaySettings, Listeners, Sidecar, SidecarSettings};
 use tokio::net::TcpListener;
 
@@ -20,12 +17,8 @@ use tokio::net::TcpListener;
   kyros-sidecar gateway --public-url http://kyros.localhost:8080 --api-upstream api:8080 --routes 'kyros-{dashboard}:4180'"
 )]
 struct Cli {
-    /// What is logged, as a `tracing` filter.
-    #[arg(long, env = "KYROS_LOG", default_value = "info", global = true)]
-    log: String,
-    /// How log lines look.
-    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
-    log_format: LogFormat,
+    #[command(flatten)]
+    logs: LogArgs,
     #[command(subcommand)]
     role: Role,
 }
@@ -38,28 +31,16 @@ enum Role {
     Gateway(GatewaySettings),
 }
 
-/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
-const EX_USAGE: u8 = 64;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    install_provider();
-    if let Err(error) = telemetry::start(&cli.log, cli.log_format) {
-        eprintln!("kyros-sidecar: {error}");
-        return ExitCode::from(EX_USAGE);
-    }
-    let ended = match cli.role {
-        Role::Sidecar(settings) => run_sidecar(*settings).await,
-        Role::Gateway(settings) => run_gateway(settings).await,
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kyros-sidecar: {error}");
-            ExitCode::FAILURE
+    let Cli { logs, role } = Cli::parse();
+    let run = async {
+        match role {
+            Role::Sidecar(settings) => run_sidecar(*settings).await,
+            Role::Gateway(settings) => run_gateway(settings).await,
         }
-    }
+    };
+    run_program(env!("CARGO_BIN_NAME"), &logs, run).await
 }
 
 async fn run_sidecar(settings: SidecarSettings) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,65 +1,24 @@
-//! What has been taken back, and who must be told. Pure state; the stream that feeds it is in `api_client`.
-//!
-//! A token is named by its session and never by its text: ES256 signatures can be rewritten, so one token has several texts.
+//! What has been taken back, and the live connections that end with it. Pure state; the stream that feeds it is in
+//! `api_client`.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kyros_shared_config::{DashboardSlug, TenantId, TenantScope, clock::unix_now, verifier::TENANT_TOKEN_LIFE};
-use serde::Deserialize;
+use kyros_shared_config::{
+    Revocation, TenantScope,
+    clock::unix_now,
+    revocation::{Revoked, WINDOW},
+};
 use tokio_util::sync::CancellationToken;
-
-/// How long a revocation matters: no token issued before it can live longer.
-const KEPT_FOR: i64 = TENANT_TOKEN_LIFE + 60;
-
-/// One event of the API's stream.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Revocation {
-    /// One session, for good.
-    Session { sid: String },
-    /// Every token issued until `at` that fits.
-    Scope {
-        at: i64,
-        tenant: TenantId,
-        #[serde(default)]
-        dashboard: Option<DashboardSlug>,
-        #[serde(default)]
-        subject: Option<String>,
-    },
-}
-
-impl Revocation {
-    fn covers(&self, scope: &TenantScope) -> bool {
-        match self {
-            Self::Session { sid } => sid == scope.session(),
-            Self::Scope { at, tenant, dashboard, subject } => {
-                scope.issued_at() <= *at
-                    && scope.tenant() == tenant
-                    && dashboard.as_ref().is_none_or(|dashboard| dashboard == scope.dashboard())
-                    && subject.as_ref().is_none_or(|subject| subject == scope.subject())
-            }
-        }
-    }
-}
 
 #[derive(Default)]
 struct State {
-    /// Sessions that ended for good, until when that matters.
-    sessions: HashMap<String, i64>,
-    /// Everything else; there are few.
-    scopes: Vec<(i64, Revocation)>,
+    revoked: Revoked,
     live: HashMap<String, (TenantScope, CancellationToken)>,
     /// The API has said at least once where its stream stands.
     informed: bool,
-}
-
-impl State {
-    fn covers(&self, scope: &TenantScope) -> bool {
-        self.sessions.contains_key(scope.session()) || self.scopes.iter().any(|(_, event)| event.covers(scope))
-    }
 }
 
 /// Revocations, and the live connections that they end.
@@ -86,13 +45,13 @@ impl Revocations {
 
     /// Whether a verified token has been taken back since it was issued.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
-        self.state().covers(scope)
+        self.state().revoked.covers(scope)
     }
 
     /// Cancelled when the session is revoked; already cancelled when it was.
     pub(crate) fn watch(&self, scope: &TenantScope) -> CancellationToken {
         let mut state = self.state();
-        if state.covers(scope) {
+        if state.revoked.covers(scope) {
             let ended = CancellationToken::new();
             ended.cancel();
             return ended;
@@ -100,7 +59,7 @@ impl Revocations {
         // Amortised: only a table that would grow is swept of sessions that nothing renews any more.
         if state.live.len() == state.live.capacity() {
             let now = unix_now();
-            state.live.retain(|_, (known, _)| known.expires_at() + KEPT_FOR > now);
+            state.live.retain(|_, (known, _)| known.expires_at() + WINDOW > now);
         }
         let (known, token) =
             state.live.entry(scope.session().to_owned()).or_insert_with(|| (scope.clone(), CancellationToken::new()));
@@ -115,33 +74,28 @@ impl Revocations {
     pub(crate) fn apply(&self, revocation: Revocation) {
         let mut state = self.state();
         let now = unix_now();
-        state.sessions.retain(|_, until| *until > now);
-        state.scopes.retain(|(until, _)| *until > now);
         match &revocation {
             Revocation::Session { sid } => {
                 if let Some((_, token)) = state.live.remove(sid) {
                     token.cancel();
                 }
-                state.sessions.insert(sid.clone(), now + KEPT_FOR);
             }
-            Revocation::Scope { .. } => {
-                state.live.retain(|_, (scope, token)| {
-                    let ended = revocation.covers(scope);
-                    if ended {
-                        token.cancel();
-                    }
-                    !ended
-                });
-                state.scopes.push((now + KEPT_FOR, revocation));
-            }
+            Revocation::Scope { .. } => state.live.retain(|_, (scope, token)| {
+                let ended = revocation.covers(scope);
+                if ended {
+                    token.cancel();
+                }
+                !ended
+            }),
         }
+        state.revoked.add(revocation, now + WINDOW, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, issuer::TenantGrant};
+    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantId, TenantVerifier, issuer::TenantGrant};
 
     fn scope(session: &str, tenant: &str) -> TenantScope {
         kyros_shared_config::crypto::install_provider();
@@ -180,7 +134,7 @@ mod tests {
         let revocations = Revocations::default();
         let (acme, globex) = (scope("s1", "acme"), scope("s2", "globex"));
         let tenant: TenantId = "acme".parse().unwrap();
-        let event = |at| Revocation::Scope { at, tenant: tenant.clone(), dashboard: None, subject: None };
+        let event = |at| Revocation::Scope { at, tenant: tenant.clone(), dashboard: None };
         revocations.apply(event(acme.issued_at() - 1));
         assert!(!revocations.is_revoked(&acme));
         revocations.apply(event(acme.issued_at()));

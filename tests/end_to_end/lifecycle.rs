@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use kyros_tests::{BrowserLike, Client, Up};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
-use crate::up;
+use crate::{import, up};
 
 /// Promise 3 of the design: from the change to the last socket.
 const ONE_SECOND: Duration = Duration::from_secs(1);
@@ -79,6 +79,10 @@ async fn logout_ends_every_socket_with_4001_within_a_second() {
     assert!(began.elapsed() < ONE_SECOND, "{:?}", began.elapsed());
     let stays = tokio::time::timeout(Duration::from_millis(500), other.next()).await;
     assert!(stays.is_err(), "somebody else's socket stays open: {stays:?}");
+    let handles = aud.cookie_header(&up.dashboard("clv", "acme")).unwrap();
+    for handle in handles.split("; ").filter_map(|cookie| cookie.split_once('=').map(|(_, value)| value)) {
+        assert!(!up.log().contains(handle), "a session's handle in the log");
+    }
     let (url, _) = aud.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
     assert!(url.contains("/login"), "{url}");
     let (_, page) = bob.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
@@ -235,22 +239,13 @@ async fn a_truncated_file_takes_down_its_own_dataset_alone_and_an_import_heals_i
 
     let csv = up.path("new.csv");
     std::fs::write(&csv, "date,desk,pnl\n2026-01-01,Rates,1.5\n2026-01-02,Rates,-2.5\n").unwrap();
-    let import = |dataset: &str, file: &std::path::Path| {
-        Command::new(env!("CARGO_BIN_EXE_kyros"))
-            .args(["data", "import"])
-            .arg(file)
-            .args(["--tenant", "acme", "--dashboard", "risk", "--dataset", dataset, "--data"])
-            .arg(up.path("data"))
-            .output()
-            .unwrap()
-    };
-    let imported = import("pnl", &csv);
+    let imported = import(&up, &csv, "acme", "risk", "pnl");
     let said = String::from_utf8_lossy(&imported.stdout);
     assert!(imported.status.success() && said.contains("2 rows") && said.contains("date"), "{imported:?}");
     let healed = client.get("/api/data/pnl?format=csv", Some(&token)).await.unwrap();
     assert_eq!(healed.text().lines().nth(1), Some("2026-01-01,Rates,1.5"));
     std::fs::write(up.path("bad.parquet"), "PAR1").unwrap();
-    let refused = import("pnl", &up.path("bad.parquet"));
+    let refused = import(&up, &up.path("bad.parquet"), "acme", "risk", "pnl");
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing changed"), "{refused:?}");
     assert_eq!(client.get("/api/data/pnl?format=csv", Some(&token)).await.unwrap().text(), healed.text());
@@ -264,13 +259,7 @@ async fn an_export_has_every_row_of_a_dataset_larger_than_a_page() {
         csv.push_str(&format!("C{row},2026-01-01,1.5\n"));
     }
     std::fs::write(up.path("large.csv"), csv).unwrap();
-    let imported = Command::new(env!("CARGO_BIN_EXE_kyros"))
-        .args(["data", "import"])
-        .arg(up.path("large.csv"))
-        .args(["--tenant", "globex", "--dashboard", "clv", "--dataset", "transactions", "--data"])
-        .arg(up.path("data"))
-        .output()
-        .unwrap();
+    let imported = import(&up, &up.path("large.csv"), "globex", "clv", "transactions");
     assert!(imported.status.success(), "{imported:?}");
     let client = Client::new(&up.portal()).unwrap();
     let token = client.tenant_token("bob", "globex", "clv").await.unwrap();

@@ -15,3 +15,14 @@ fn up() -> Up {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
     Up::start(&UpOptions { program: env!("CARGO_BIN_EXE_kyros").into(), sources }).expect("kyros up starts")
 }
+
+/// `kyros data import` of a file for a tenant's dashboard, as an operator would run it beside `kyros up`.
+fn import(up: &Up, file: &Path, tenant: &str, dashboard: &str, dataset: &str) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_kyros"))
+        .args(["data", "import"])
+        .arg(file)
+        .args(["--tenant", tenant, "--dashboard", dashboard, "--dataset", dataset, "--data"])
+        .arg(up.path("data"))
+        .output()
+        .expect("the program starts")
+}

@@ -4,7 +4,7 @@ use http::{Method, StatusCode, header};
 use kyros_tests::{Answer, Client};
 use serde_json::json;
 
-use crate::up;
+use crate::{import, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_tokens_and_metadata_have_the_documented_shapes() {
@@ -268,13 +268,7 @@ async fn the_page_shows_the_published_parameters_for_the_published_data() {
     }
     let up = up();
     std::fs::write(up.path("cdnow.csv"), csv).unwrap();
-    let imported = std::process::Command::new(env!("CARGO_BIN_EXE_kyros"))
-        .args(["data", "import"])
-        .arg(up.path("cdnow.csv"))
-        .args(["--tenant", "globex", "--dashboard", "clv", "--dataset", "transactions", "--data"])
-        .arg(up.path("data"))
-        .output()
-        .unwrap();
+    let imported = import(&up, &up.path("cdnow.csv"), "globex", "clv", "transactions");
     assert!(imported.status.success(), "{imported:?}");
     let client = Client::new(&up.portal()).unwrap();
     let token = client.tenant_token("bob", "globex", "clv").await.unwrap();

@@ -14,7 +14,7 @@ use sqlx::{
 use thiserror::Error;
 
 pub(crate) use audit::{Audit, AuditLine, Outcome};
-pub(crate) use revocations::{Revocation, RevocationRow};
+pub(crate) use revocations::RevocationRow;
 pub(crate) use sessions::{AppSession, CodeGrant, Exchange, NewCode, SESSION_LIFE, Session, TakenCode};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

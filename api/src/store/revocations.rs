@@ -1,7 +1,6 @@
 //! What has been taken back, numbered, so that a sidecar that was away can catch up.
 
-use kyros_shared_config::{DashboardSlug, TenantId, clock::unix_now};
-use serde::{Deserialize, Serialize};
+use kyros_shared_config::{Revocation, clock::unix_now};
 use sqlx::SqliteTransaction;
 
 use super::{Store, StoreError, from_json, to_json};
@@ -10,23 +9,6 @@ use super::{Store, StoreError, from_json, to_json};
 const KEPT_FOR: i64 = 24 * 3600;
 /// Most events that one read returns.
 const BATCH: i64 = 500;
-
-/// One event of the revocation stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Revocation {
-    /// One session of a dashboard, for good.
-    Session { sid: String },
-    /// Every token issued until `at` that fits.
-    Scope {
-        at: i64,
-        tenant: TenantId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        dashboard: Option<DashboardSlug>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        subject: Option<String>,
-    },
-}
 
 /// An event and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Sessions of people, app sessions of dashboards, and the one-time codes between them.
 
 use kyros_shared_config::{
-    DashboardSlug, Secret, TenantId, UserIdentity,
+    DashboardSlug, Revocation, Secret, TenantId, UserIdentity,
     clock::unix_now,
     crypto::{random_handle, random_id, sha256},
 };
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
-    BEGIN, Revocation, Store, StoreError, from_json,
+    BEGIN, Store, StoreError, from_json,
     revocations::{session_events, write_events},
     to_json,
 };

@@ -1,6 +1,6 @@
 //! The promises of the state: handles are digests, codes work once, ended is ended, the audit's chain shows tampering.
 
-use kyros_shared_config::{Secret, TenantId, UserIdentity, crypto::sha256};
+use kyros_shared_config::{Revocation, Secret, TenantId, UserIdentity, crypto::sha256};
 
 use super::*;
 

@@ -4,6 +4,24 @@
 //!  sidecar ── request with X-Kyros-* ──► Visitor ──► DataClient ── same session ──► sidecar's egress ──► data API
 //! ```
 //!
+//! A router is the whole dashboard:
+//!
+//! ```no_run
+//! use axum::{Router, extract::State, routing::get};
+//! use kyros_dashboard_kit::{DataClient, DataError, Visitor};
+//!
+//! async fn orders(State(data): State<DataClient>, visitor: Visitor) -> Result<String, DataError> {
+//!     let mut rows = data.columns(&visitor, "transactions", &["revenue"]).await?;
+//!     let total: f64 = rows.numbers("revenue")?.into_iter().flatten().sum();
+//!     Ok(format!("{} sold for {total:.2}\n", visitor.tenant))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::process::ExitCode {
+//!     kyros_dashboard_kit::run("orders", "0.1.0", |data| Router::new().route("/", get(orders)).with_state(data)).await
+//! }
+//! ```
+//!
 //! It promises that data is asked for with the authority of the very request that is answered: what a dashboard may see is
 //! decided by the API each time, never by a header alone. It never stores a token and never asks for a tenant.
 

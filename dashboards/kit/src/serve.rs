@@ -5,10 +5,7 @@ use std::{net::SocketAddr, process::ExitCode};
 use axum::Router;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use kyros_http_server::{Limits, serve_router, shutdown_on_signal};
-use kyros_shared_config::{
-    crypto::install_provider,
-    telemetry::{self, LogFormat},
-};
+use kyros_shared_config::telemetry::{LogArgs, run_program};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -37,9 +34,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
 #[command(after_help = "Example:
   KYROS_API_URL=http://127.0.0.1:9051 PROGRAM --listen 127.0.0.1:8051")]
 struct Cli {
-    /// What is logged, as a `tracing` filter.
-    #[arg(long, env = "KYROS_LOG", default_value = "info")]
-    log: String,
+    #[command(flatten)]
+    logs: LogArgs,
     #[command(flatten)]
     settings: DashboardSettings,
 }
@@ -48,20 +44,12 @@ struct Cli {
 pub async fn run(name: &'static str, version: &'static str, router: fn(DataClient) -> Router) -> ExitCode {
     let matches = Cli::command().name(name).version(version).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    install_provider();
-    let result = async {
-        telemetry::start(&cli.log, LogFormat::Auto)?;
+    let main = async {
         let listener = TcpListener::bind(cli.settings.listen).await?;
         let router = router(DataClient::new(cli.settings.api_url)?);
         tracing::info!(listen = %listener.local_addr()?, "serving");
         serve(listener, router, shutdown_on_signal()).await;
         Ok::<_, Box<dyn std::error::Error>>(())
     };
-    match result.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run_program(name, &cli.logs, main).await
 }
