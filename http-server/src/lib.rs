@@ -17,7 +17,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
@@ -56,6 +59,14 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// A connection's place among those allowed at a time, as an extension of every request. Whoever takes the connection over
+/// (a WebSocket's tunnel) keeps it for as long as the socket is open.
+#[derive(Clone)]
+pub struct ConnectionSlot {
+    /// Given back when the last holder is dropped.
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// Serves until `shutdown`, then stops accepting, answers what is in flight and returns.
 pub async fn serve<F, R, B>(listener: TcpListener, limits: Limits, service: F, shutdown: CancellationToken)
 where
@@ -67,11 +78,12 @@ where
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     loop {
-        // A closed semaphore is the only error, and nobody closes this one.
         let permit = tokio::select! {
             permit = permits.clone().acquire_owned() => permit,
             () = shutdown.cancelled() => break,
         };
+        // A closed semaphore is the only error, and nobody closes this one.
+        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -87,6 +99,8 @@ where
         };
         let _ = stream.set_nodelay(true);
         let service = service.clone();
+        let slot = ConnectionSlot { _permit: Arc::new(permit) };
+        let held = slot.clone();
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -97,6 +111,7 @@ where
                 TokioIo::new(stream),
                 service_fn(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(PeerAddr(peer));
+                    request.extensions_mut().insert(slot.clone());
                     let response = service(request);
                     async move { Ok::<_, Infallible>(response.await) }
                 }),
@@ -115,7 +130,7 @@ where
             if let Err(error) = ended {
                 tracing::debug!(%error, %peer, "connection ended");
             }
-            drop(permit);
+            drop(held);
         });
     }
     drop(listener);
@@ -222,5 +237,40 @@ mod tests {
         assert!(asking.await.unwrap().ends_with("ok"));
         task.await.unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_keeps_its_place_until_its_slot_is_dropped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, release) = (CancellationToken::new(), CancellationToken::new());
+        let released = release.clone();
+        let service = move |request: Request<Incoming>| {
+            let (slot, released) = (request.extensions().get::<ConnectionSlot>().cloned(), released.clone());
+            let upgrades = request.headers().contains_key("upgrade");
+            async move {
+                let mut response = Response::new(http_body_util::Full::new(Bytes::from_static(b"ok")));
+                if upgrades {
+                    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+                    tokio::spawn(async move {
+                        let _slot = slot;
+                        released.cancelled().await;
+                    });
+                }
+                response
+            }
+        };
+        let limits = Limits { max_connections: 1, ..Limits::default() };
+        let task = tokio::spawn(serve(listener, limits, service, shutdown.clone()));
+        let upgraded = ask(address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+        assert!(upgraded.starts_with("HTTP/1.1 101"), "{upgraded}");
+        let next =
+            tokio::spawn(async move { ask(address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!next.is_finished(), "the only place is taken");
+        release.cancel();
+        assert!(next.await.unwrap().ends_with("ok"));
+        shutdown.cancel();
+        task.await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use kyros_http_server::{Limits, PeerAddr};
+use kyros_http_server::{ConnectionSlot, Limits, PeerAddr};
 use kyros_shared_config::{headers, public_url::Site};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,7 @@ impl Gateway {
         body: Incoming,
         websocket: bool,
     ) -> Result<Response<Body>, Refusal> {
+        let slot = parts.extensions.remove::<ConnectionSlot>();
         let client_upgrade = websocket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
         let mut request = Request::new(forward::request_body(body, DEFAULT_MAX_BODY_BYTES));
         *request.method_mut() = parts.method.clone();
@@ -131,7 +132,7 @@ impl Gateway {
         if forward::is_switching(&response) {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let upstream = hyper::upgrade::on(&mut response);
-            tunnel_without_authority(client, upstream, self.draining.clone());
+            tunnel_without_authority(client, upstream, slot, self.draining.clone());
             return Ok(response.map(|_| crate::answer::full(bytes::Bytes::new())));
         }
         let (mut answer, body) = response.into_parts();

@@ -1,11 +1,11 @@
 //! The sidecar role: every request through the gate, to an identity, to the dashboard, in this order and no other.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{Limits, PeerAddr, admin::Operations};
+use kyros_http_server::{ConnectionSlot, Limits, PeerAddr, admin::Operations};
 use kyros_shared_config::{
     DashboardHost, DashboardSlug, KeyRing, TenantId, TenantVerifier,
     clock::unix_now,
@@ -102,6 +102,13 @@ pub struct Sidecar {
     draining: CancellationToken,
     tunnels: TaskTracker,
     metrics: Metrics,
+}
+
+/// A socket that is about to be opened.
+struct Tunnel {
+    client: hyper::upgrade::OnUpgrade,
+    slot: Option<ConnectionSlot>,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 struct Guarded {
@@ -289,6 +296,7 @@ impl Sidecar {
         let request_id = random_id();
         let forwarded_for =
             guarded.settings.behind_gateway.then(|| parts.headers.get(headers::FORWARDED_FOR).cloned()).flatten();
+        let slot = parts.extensions.remove::<ConnectionSlot>();
         let client_upgrade = passed.websocket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
         header_rules::strip_request(&mut parts.headers);
         let origin = Origin {
@@ -310,7 +318,8 @@ impl Sidecar {
         let ended = authority.ended(guarded.revocations.clone());
         if forward::is_switching(&response) {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
-            return Ok(self.open_tunnel(client, response, Box::pin(ended), &request_id));
+            let tunnel = Tunnel { client, slot, ended: Box::pin(ended) };
+            return Ok(self.open_tunnel(tunnel, response, &request_id));
         }
         tracing::info!(
             target: "kyros_sidecar::access",
@@ -326,16 +335,11 @@ impl Sidecar {
     }
 
     /// Tunnel mode begins only here, after the upstream's 101 (CVE-2026-2833 is what happens otherwise).
-    fn open_tunnel(
-        &self,
-        client: hyper::upgrade::OnUpgrade,
-        mut response: Response<Incoming>,
-        ended: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-        request_id: &str,
-    ) -> Response<Body> {
+    fn open_tunnel(&self, tunnel: Tunnel, mut response: Response<Incoming>, request_id: &str) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
         self.tunnels.spawn(async move {
+            let Tunnel { client, slot: _slot, ended } = tunnel;
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
             metrics.open_sockets.inc();
             let outcome = tunnel::run(client, upstream, ended, draining).await;
@@ -510,9 +514,11 @@ impl Operations for Sidecar {
 pub(crate) fn tunnel_without_authority(
     client: hyper::upgrade::OnUpgrade,
     upstream: hyper::upgrade::OnUpgrade,
+    slot: Option<ConnectionSlot>,
     draining: CancellationToken,
 ) {
     tokio::spawn(async move {
+        let _slot = slot;
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
         let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
         tokio::select! {
