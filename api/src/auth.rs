@@ -86,6 +86,9 @@ impl FromRequestParts<App> for Scoped {
             let action = if parts.uri.path().starts_with("/api/data") { "data" } else { "metadata" };
             return Err(tenant_not_selectable(app, &scope, action).await);
         }
+        if !app.revoker.is_enforcing() {
+            return Err(ProblemReply::unavailable("grants-changing", "Grants are being changed, try again"));
+        }
         let snapshot = app.metadata.snapshot();
         let stands = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
         if !stands || app.revoker.is_revoked(&scope) {

@@ -23,9 +23,13 @@ pub(crate) async fn revocations(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ProblemReply> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<i64>().ok());
-    let position = match last {
+    let id_before =
+        async |age| app.store.revocation_id_before(age).await.map_err(|error| ProblemReply::internal(&error));
+    // A number that was never given out comes from another database (restored, made anew): then the sidecar knows nothing.
+    let newest = id_before(-WINDOW).await?;
+    let position = match last.filter(|id| *id <= newest) {
         Some(id) => id,
-        None => app.store.revocation_id_before(WINDOW).await.map_err(|error| ProblemReply::internal(&error))?,
+        None => id_before(WINDOW).await?,
     };
     let follower = Follower { news: app.revoker.news(), app, position, queue: Vec::new(), is_current: false };
     Ok(Sse::new(stream::unfold(follower, Follower::next)))

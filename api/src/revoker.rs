@@ -46,7 +46,7 @@ impl Revoker {
                 revoked.add(row.event, row.at + WINDOW, now);
             }
         }
-        let is_enforcing = Arc::new(AtomicBool::new(true));
+        let is_enforcing = Arc::new(AtomicBool::new(false));
         Ok(Self { store, revoked: Arc::new(Mutex::new(revoked)), is_enforcing, news: watch::channel(0).0 })
     }
 
@@ -73,16 +73,7 @@ impl Revoker {
             return Ok(());
         }
         let store = self.store.clone();
-        self.uncancelled(async move { store.end_by_ids(sids).await }).await
-    }
-
-    /// Ends what was issued for tenants that are shut.
-    async fn end_scopes(&self, events: Vec<Revocation>) -> Result<(), StoreError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let store = self.store.clone();
-        self.uncancelled(async move { store.add_revocations(&events).await.map(|()| events) }).await
+        self.uncancelled(async move { store.end_by_ids(sids, Vec::new()).await }).await
     }
 
     /// Runs what writes revocations to its end and puts them in force, whatever becomes of the request that asked for it: a
@@ -116,41 +107,55 @@ impl Revoker {
 
     /// Whether a verified token has been taken back.
     pub(crate) fn is_revoked(&self, scope: &TenantScope) -> bool {
-        if !self.is_enforcing() {
-            return true;
-        }
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).covers(scope)
     }
 
-    /// Follows the read model for ever: whatever it no longer grants is taken back.
-    pub(crate) async fn follow(self, metadata: Reader) {
-        let mut changes = metadata.changes();
-        let mut before = metadata.snapshot();
-        // What changed while nobody was looking (a restart) is checked at once: as if every tenant had been open.
-        let mut all_open = Snapshot::clone(&before);
+    /// Checks what changed while nobody was looking (a restart), as if every tenant had been open. Nothing is granted before.
+    pub(crate) async fn catch_up(&self, metadata: &Reader) -> Arc<Snapshot> {
+        let mut all_open = Snapshot::clone(&metadata.snapshot());
         all_open.tenants.values_mut().for_each(|tenant| tenant.suspended = false);
-        self.check(&all_open, &before).await;
-        while changes.changed().await.is_ok() {
+        self.check(&all_open, metadata).await
+    }
+
+    /// Follows the read model for ever: whatever it no longer grants is taken back.
+    pub(crate) async fn follow(self, metadata: Reader, mut before: Arc<Snapshot>) {
+        let mut changes = metadata.changes();
+        loop {
+            before = self.check(&before, &metadata).await;
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Enforces what changed since `before` and returns the snapshot that is then in force. While that is not possible
+    /// nothing is granted: an API that cannot take back must not hand out.
+    async fn check(&self, before: &Snapshot, metadata: &Reader) -> Arc<Snapshot> {
+        loop {
             let after = metadata.snapshot();
-            self.check(&before, &after).await;
-            before = after;
+            match self.try_check(before, &after).await {
+                Ok(()) => {
+                    self.is_enforcing.store(true, Ordering::Release);
+                    return after;
+                }
+                Err(error) => {
+                    self.is_enforcing.store(false, Ordering::Release);
+                    tracing::error!(%error, "changed grants could not be enforced, nothing is granted until they are");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
         }
     }
 
-    /// Enforces a change. While that is not possible nothing is granted and everything counts as revoked: an API that
-    /// cannot take back must not hand out.
-    async fn check(&self, before: &Snapshot, after: &Snapshot) {
-        while let Err(error) = self.try_check(before, after).await {
-            self.is_enforcing.store(false, Ordering::Release);
-            tracing::error!(%error, "changed grants could not be enforced, nothing is granted until they are");
-            tokio::time::sleep(RETRY).await;
-        }
-        self.is_enforcing.store(true, Ordering::Release);
-    }
-
+    /// Both kinds of ends in one transaction: a try that fails leaves nothing behind.
     async fn try_check(&self, before: &Snapshot, after: &Snapshot) -> Result<(), StoreError> {
-        self.end_scopes(tenants_shut(before, after, unix_now())).await?;
-        self.end_by_ids(self.grants_lost(after).await?).await
+        let shut = tenants_shut(before, after, unix_now());
+        let lost = self.grants_lost(after).await?;
+        if shut.is_empty() && lost.is_empty() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        self.uncancelled(async move { store.end_by_ids(lost, shut).await }).await
     }
 
     /// Whether every change of grants so far is in force.
@@ -160,8 +165,8 @@ impl Revoker {
 
     /// Sessions and exchanged tokens whose person may no longer open what they opened.
     async fn grants_lost(&self, after: &Snapshot) -> Result<Vec<String>, StoreError> {
-        let mut lost = Vec::new();
-        for app in self.store.live_app_sessions().await? {
+        let (live, mut lost) = self.store.live_app_sessions().await?;
+        for app in live {
             // A suspended tenant's sessions may go on when it comes back; a lost grant ends them.
             let is_suspended = after.tenants.get(&app.tenant).is_some_and(|tenant| tenant.suspended);
             if !is_suspended && !grants(after, &app.session.identity, &app.tenant, &app.tenant_uid, &app.dashboard) {
@@ -217,7 +222,7 @@ mod tests {
     async fn a_restart_forgets_no_revocation_however_many_there_are() {
         let (store, path) = store().await;
         let events: Vec<_> = (0..1201).map(|n| Revocation::Session { sid: n.to_string() }).collect();
-        store.add_revocations(&events).await.unwrap();
+        store.end_by_ids(Vec::new(), events.clone()).await.unwrap();
         let revoker = Revoker::start(store).await.unwrap();
         assert_eq!(revoker.revoked.lock().unwrap().len(), events.len());
         std::fs::remove_file(path).unwrap();

@@ -121,7 +121,9 @@ impl Api {
             data: DataService::new(&settings.data_dir, settings.query_concurrency),
             stopping: CancellationToken::new(),
         });
-        let mut background = vec![tokio::spawn(follow_metadata), tokio::spawn(revoker.follow(metadata))];
+        let mut background = vec![tokio::spawn(follow_metadata)];
+        let in_force = revoker.catch_up(&metadata).await;
+        background.push(tokio::spawn(revoker.follow(metadata, in_force)));
         background.extend(rings.into_iter().map(|ring| tokio::spawn(ring.keep_fresh())));
         if let Some(folder) = settings.workload_dir.clone() {
             // Once before anybody is served: a sidecar that starts next finds its token.

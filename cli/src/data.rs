@@ -81,14 +81,17 @@ fn print_schema(arguments: &ImportArgs, imported: &Imported) {
     }
 }
 
-/// Makes the demo tenants' data once per data folder. What is there already stays; what an interrupted start did not get to
-/// is made by the next one.
+/// Makes the demo tenants' data where there is no data of anybody's yet. What an interrupted start did not get to is made by
+/// the next one.
 pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::Result<()> {
     let tenants = data_dir.join("tenants");
-    let marker = tenants.join(".demo-made");
-    if marker.exists() {
+    let unfinished = tenants.join(".demo-unfinished");
+    let is_empty = std::fs::read_dir(&tenants).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !unfinished.exists() {
         return Ok(());
     }
+    std::fs::create_dir_all(&tenants)?;
+    std::fs::write(&unfinished, "The demo data is being made; this file goes away when it is complete.\n")?;
     let datasets = kyros_demo_data::datasets();
     for (index, (tenant, dashboard, dataset)) in datasets.iter().enumerate() {
         let folder = tenants.join(tenant).join(dashboard);
@@ -105,8 +108,7 @@ pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::R
         import_bytes(csv, Format::Csv, &target)?;
         std::fs::rename(&making, &file)?;
     }
-    std::fs::create_dir_all(&tenants)?;
-    std::fs::write(&marker, "The demo data has been made; remove this file to have what is missing made again.\n")?;
+    std::fs::remove_file(&unfinished)?;
     Ok(())
 }
 

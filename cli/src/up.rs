@@ -125,9 +125,11 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     })
     .await?;
     let people = api.mock_people();
+    // The control plane stops last: dashboards in flight still need it.
+    let (mut control, stop_control) = (JoinSet::new(), CancellationToken::new());
+    control.spawn(projector.run(stop_control.clone()));
+    control.spawn(api.serve(api_listener, stop_control.clone()));
     let mut parts = JoinSet::new();
-    parts.spawn(projector.run(shutdown.clone()));
-    parts.spawn(api.serve(api_listener, shutdown.clone()));
 
     steps.now("starting dashboards and sidecars");
     let api_url: Url = format!("http://{api_address}").parse()?;
@@ -169,10 +171,13 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
         _ = parts.join_next() => !shutdown.is_cancelled(),
+        _ = control.join_next() => !shutdown.is_cancelled(),
     };
     shutdown.cancel();
     eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
     while parts.join_next().await.is_some() {}
+    stop_control.cancel();
+    while control.join_next().await.is_some() {}
     if failed {
         bail!("a part ended by itself; start again with --log info to see which")
     }

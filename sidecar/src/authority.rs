@@ -61,16 +61,19 @@ impl Authority {
     async fn renewed_in_time(session: &Arc<AppSession>, sessions: &Arc<Sessions>, identity: &Identity) -> bool {
         let expires_at = identity.scope.expires_at();
         until(expires_at - RENEW_BEFORE).await;
-        match sessions.renew(session).await {
-            Err(NoIdentity::Refused) => false,
-            Err(NoIdentity::Unavailable) => unix_now() < expires_at,
-            Ok(renewed) => {
-                if renewed.scope.token_id() == identity.scope.token_id() {
-                    tokio::time::sleep(RETRY).await;
-                }
-                unix_now() < renewed.scope.expires_at()
-            }
+        let renewed = tokio::select! {
+            renewed = sessions.renew(session) => renewed,
+            // Nothing outlives its token, however long the API takes to answer.
+            () = until(expires_at) => return false,
+        };
+        match renewed {
+            Err(NoIdentity::Refused) => return false,
+            Ok(renewed) if renewed.scope.expires_at() > expires_at => return true,
+            // A new token that lives no longer: the session itself ends then.
+            Ok(renewed) if renewed.scope.token_id() != identity.scope.token_id() => until(expires_at).await,
+            Ok(_) | Err(NoIdentity::Unavailable) => tokio::time::sleep(RETRY).await,
         }
+        unix_now() < expires_at
     }
 }
 
@@ -82,5 +85,82 @@ async fn until(unix: i64) {
             return;
         }
         tokio::time::sleep(Duration::from_secs(left).min(REARM)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Full;
+    use kyros_http_server::Limits;
+    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, crypto::random_id, issuer::TenantGrant};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::api_client::ApiClient;
+
+    /// Sessions whose API answers every renewal with a fresh token that ends at `not_after`, and how often it was asked.
+    async fn sessions(not_after: i64) -> (Arc<Sessions>, Revocations, Arc<AtomicUsize>) {
+        kyros_shared_config::crypto::install_provider();
+        let issuer = Arc::new(Issuer::generate("http://kyros.localhost").unwrap());
+        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
+        let verifier = Arc::new(TenantVerifier::for_dashboard(issuer.name(), keys, "clv".parse().unwrap()));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (signer, count) = (issuer.clone(), asked.clone());
+        let service = move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
+            let grant = TenantGrant {
+                subject: "ana",
+                email: None,
+                tenant: &tenant,
+                tenant_uid: "u",
+                dashboard: &dashboard,
+                roles: &[],
+                session: "s1",
+                client_id: "c",
+                actor: None,
+                not_after,
+            };
+            let token = signer.tenant_token(&grant).unwrap().token.expose().clone();
+            let body = serde_json::json!({ "access_token": token }).to_string();
+            std::future::ready(Response::new(Full::new(Bytes::from(body))))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(kyros_http_server::serve(listener, Limits::default(), service, CancellationToken::new()));
+        let workload = std::env::temp_dir().join(format!("kyros-workload-{}", random_id()));
+        std::fs::write(&workload, "workload").unwrap();
+        let api = Arc::new(ApiClient::new(base, Some(workload)).unwrap());
+        let revocations = Revocations::default();
+        (Arc::new(Sessions::new(api, verifier, revocations.clone())), revocations, asked)
+    }
+
+    #[tokio::test]
+    async fn however_many_requests_bring_an_unknown_cookie_the_api_is_asked_once() {
+        let (sessions, _, asked) = sessions(i64::MAX).await;
+        let asking = (0..50).map(|_| sessions.by_handle("handle"));
+        let found = futures_util::future::join_all(asking).await;
+        assert!(found.iter().all(Result::is_ok));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn the_last_stretch_of_a_session_is_waited_out_and_not_renewed_in_a_loop() {
+        let end = unix_now() + 3;
+        let (sessions, revocations, asked) = sessions(end).await;
+        let session = sessions.by_handle("handle").await.unwrap_or_else(|_| panic!("a session"));
+        let authority = Authority::Session { session: session.clone(), sessions: sessions.clone() };
+        let ended = tokio::time::timeout(Duration::from_secs(6), authority.ended(revocations));
+        for _ in 0..100 {
+            assert!(sessions.fresh(&session).await.is_ok());
+        }
+        ended.await.expect("it ends with the session");
+        assert!(unix_now() >= end);
+        assert!(asked.load(Ordering::SeqCst) <= 4, "{} renewals", asked.load(Ordering::SeqCst));
     }
 }

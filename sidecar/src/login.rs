@@ -124,11 +124,7 @@ impl Login {
         let (api, sessions) = backend?;
         let granted = api.redeem(&callback.code?, &self.redirect_uri(host), &transaction.verifier).await.ok()?;
         let life = granted.refresh_expires_in;
-        let (identity, handle) = sessions.adopt(granted).await.ok()?;
-        if *identity.scope.tenant() != host.tenant {
-            tracing::error!("the API answered with another tenant's token");
-            return None;
-        }
+        let handle = sessions.adopt(granted, &host.tenant).await.ok()?;
         // Absolute, so that a path such as `//evil.example` stays a path.
         let location = format!("{}{}", self.public_url.dashboard_origin(host), transaction.return_to);
         let mut response = see_other(&location)?;

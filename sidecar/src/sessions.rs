@@ -3,10 +3,16 @@
 //! Nothing is stored: an unknown handle is shown to the API once (single flight), and the API's answer is verified here
 //! like any other token.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
-use kyros_shared_config::{Secret, TenantVerifier, clock::unix_now, crypto::sha256};
+use kyros_shared_config::{Secret, TenantId, TenantVerifier, clock::unix_now, crypto::sha256};
 use moka::future::Cache;
 
 use crate::{
@@ -18,8 +24,8 @@ use crate::{
 
 /// Renewal starts this long before the token expires, in seconds.
 pub(crate) const RENEW_BEFORE: i64 = 40;
-/// Below this many seconds a request waits for the renewal instead of using the old token.
-const MUST_RENEW_BELOW: i64 = 5;
+/// Requests begin a renewal no more often than this, in seconds.
+const RENEW_PAUSE: i64 = 3;
 /// Sessions kept; an evicted one is looked up again from its cookie.
 const CAPACITY: u64 = 20_000;
 /// A session that nobody used for this long is forgotten here (not ended).
@@ -30,12 +36,20 @@ pub(crate) struct AppSession {
     handle: Secret<String>,
     current: ArcSwap<Identity>,
     renewing: tokio::sync::Mutex<()>,
+    /// When the API was last asked in vain: whoever queued before that takes the same answer.
+    failed_at: Mutex<Option<Instant>>,
+    /// When a renewal was last begun in the background, in Unix seconds.
+    begun_at: AtomicI64,
 }
 
 impl AppSession {
     /// The newest identity, which may have expired.
     pub(crate) fn current(&self) -> Arc<Identity> {
         self.current.load_full()
+    }
+
+    fn failed_at(&self) -> Option<Instant> {
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,13 +107,17 @@ impl Sessions {
         self.by_id.get(id).await
     }
 
-    /// Takes up a session that has just been made by redeeming a code.
-    pub(crate) async fn adopt(&self, granted: Granted) -> Result<(Arc<Identity>, Secret<String>), NoIdentity> {
+    /// Takes up a session that has just been made by redeeming a code on a tenant's host. Returns the cookie's handle.
+    pub(crate) async fn adopt(&self, granted: Granted, tenant: &TenantId) -> Result<Secret<String>, NoIdentity> {
         let handle = Secret::new(granted.refresh_token.clone().ok_or(NoIdentity::Unavailable)?);
         let identity = self.identity_of(Ok(granted)).await?;
+        if identity.scope.tenant() != tenant {
+            tracing::error!("the API answered with another tenant's token");
+            return Err(NoIdentity::Refused);
+        }
         let session = self.remember(handle.clone(), identity).await;
-        self.by_handle.insert(sha256(handle.expose().as_bytes()), session.clone()).await;
-        Ok((session.current(), handle))
+        self.by_handle.insert(sha256(handle.expose().as_bytes()), session).await;
+        Ok(handle)
     }
 
     async fn remember(&self, handle: Secret<String>, identity: Identity) -> Arc<AppSession> {
@@ -108,6 +126,8 @@ impl Sessions {
             handle,
             current: ArcSwap::from_pointee(identity),
             renewing: tokio::sync::Mutex::default(),
+            failed_at: Mutex::default(),
+            begun_at: AtomicI64::new(0),
         });
         self.by_id.insert(id, session.clone()).await;
         session
@@ -119,25 +139,34 @@ impl Sessions {
         if self.revocations.is_revoked(&current.scope) {
             return self.renew(session).await;
         }
-        let left = current.scope.expires_at() - unix_now();
+        let now = unix_now();
+        let left = current.scope.expires_at() - now;
         if left > RENEW_BEFORE {
             return Ok(current);
         }
-        if left > MUST_RENEW_BELOW {
-            if session.renewing.try_lock().is_ok() {
-                let (sessions, session) = (self.clone(), session.clone());
-                tokio::spawn(async move { sessions.renew(&session).await });
-            }
-            return Ok(current);
+        if left <= 0 {
+            return self.renew(session).await;
         }
-        self.renew(session).await
+        // Towards the end of the session new tokens live no longer than the old one: asking for one per request would help
+        // nobody.
+        let begun = session.begun_at.load(Ordering::Relaxed);
+        if now - begun >= RENEW_PAUSE
+            && session.begun_at.compare_exchange(begun, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let (sessions, session) = (self.clone(), session.clone());
+            tokio::spawn(async move { sessions.renew(&session).await });
+        }
+        Ok(current)
     }
 
     /// Asks the API for a new token, once however many wait. When it cannot be asked, the old token serves to its end.
     pub(crate) async fn renew(&self, session: &Arc<AppSession>) -> Result<Arc<Identity>, NoIdentity> {
-        let before = session.current();
+        let (before, asked) = (session.current(), Instant::now());
         let _turn = session.renewing.lock().await;
         let current = session.current();
+        if session.failed_at().is_some_and(|failed| failed >= asked) {
+            return self.without_answer(&current);
+        }
         if current.scope.token_id() != before.scope.token_id() && !self.revocations.is_revoked(&current.scope) {
             return Ok(current);
         }
@@ -154,10 +183,16 @@ impl Sessions {
                 Err(NoIdentity::Refused)
             }
             Err(NoIdentity::Unavailable) => {
-                let usable = current.scope.expires_at() > unix_now() && !self.revocations.is_revoked(&current.scope);
-                if usable { Ok(current) } else { Err(NoIdentity::Unavailable) }
+                *session.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.without_answer(&current)
             }
         }
+    }
+
+    /// The old token serves to its end, unless it was taken back.
+    fn without_answer(&self, current: &Arc<Identity>) -> Result<Arc<Identity>, NoIdentity> {
+        let usable = current.scope.expires_at() > unix_now() && !self.revocations.is_revoked(&current.scope);
+        if usable { Ok(current.clone()) } else { Err(NoIdentity::Unavailable) }
     }
 
     async fn forget(&self, session: &AppSession) {

@@ -88,20 +88,27 @@ impl DataService {
 
     /// The dataset as it is on the disk now.
     pub(crate) async fn load(&self, scope: &TenantScope, dataset: &DatasetName) -> Result<Loaded, DataError> {
-        let permit = self.permit().await?;
         let (root, tables) = (self.root.clone(), self.tables.clone());
         let (scope, dataset) = (scope.clone(), dataset.clone());
-        let work = blocking(move || {
-            // The permit goes along: who hangs up must not make room for another read beside this one.
-            let _permit = permit;
+        let opened = blocking(move || {
             let folder = root.folder(&scope)?.ok_or(DataError::NotFound)?;
             let found = folder.open(&dataset)?.ok_or(DataError::NotFound)?;
             let version = found.version;
             let key = Key { tenant: scope.tenant().clone(), dashboard: scope.dashboard().clone(), dataset, version };
+            Ok((tables.get(&key), key, found))
+        });
+        let (cached, key, found) = opened.await?;
+        let version = key.version;
+        if let Some(table) = cached {
+            return Ok(Loaded { table, version });
+        }
+        let (permit, tables) = (self.permit().await?, self.tables.clone());
+        let work = blocking(move || {
+            // The permit goes along: who hangs up must not make room for another read beside this one.
+            let _permit = permit;
             // Single flight: however many ask for a new file, it is read once.
-            let table = tables
-                .try_get_with(key, || Table::from_file(found.file, found.format))
-                .map_err(|error| DataError::Broken(error.to_string()))?;
+            let read = || Table::from_file(found.file, found.format);
+            let table = tables.try_get_with(key, read).map_err(|error| DataError::Broken(error.to_string()))?;
             Ok(Loaded { table, version })
         });
         tokio::time::timeout(DEADLINE, work).await.map_err(|_| DataError::Deadline)?

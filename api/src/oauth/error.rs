@@ -56,6 +56,11 @@ impl OAuthError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_target", "this tenant and dashboard are not open to you")
     }
 
+    /// RFC 6749, section 4.1.2.1: not a verdict, ask again.
+    pub(crate) fn temporarily_unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "grants are being changed, ask again")
+    }
+
     pub(crate) fn server_error(error: &dyn std::fmt::Display) -> Self {
         let reply = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "something went wrong on our side");
         tracing::error!(decision = reply.decision, %error, "oauth");

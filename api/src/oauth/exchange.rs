@@ -156,6 +156,7 @@ async fn narrow(
         not_after: identity.expires_at,
     };
     match grant::decide(app, &request).map_err(|error| OAuthError::server_error(&error))? {
+        Decision::Unavailable => Err(OAuthError::temporarily_unavailable()),
         Decision::Denied => {
             app.note(line(Outcome::Denied, "not_granted")).await;
             Err(denied())

@@ -26,20 +26,22 @@ pub(crate) enum Decision {
     Granted { token: SignedToken, tenant_uid: String },
     /// Not a member, not granted, suspended, or not there: one answer.
     Denied,
+    /// An earlier change of grants is not in force yet, so that nothing may be granted; ask again.
+    Unavailable,
 }
 
 /// Grants or denies. Never widens: the tenant must be in the token, in the tenant's members, and the dashboard in its list.
 pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, IssuerError> {
-    let snapshot: &Snapshot = &app.metadata.snapshot();
-    let granted = snapshot.grant(&access_of(request.identity), request.tenant, request.dashboard);
-    let Some((record, _, roles)) = granted.filter(|_| app.revoker.is_enforcing()) else {
-        return Ok(Decision::Denied);
-    };
+    if !app.revoker.is_enforcing() {
+        return Ok(Decision::Unavailable);
+    }
+    let snapshot = app.metadata.snapshot();
+    let Some((tenant_uid, roles)) = granted_by(&snapshot, request) else { return Ok(Decision::Denied) };
     let token = app.issuer.tenant_token(&TenantGrant {
         subject: &request.identity.subject,
         email: request.identity.email.as_deref(),
         tenant: request.tenant,
-        tenant_uid: &record.uid,
+        tenant_uid: &tenant_uid,
         dashboard: request.dashboard,
         roles: &roles,
         session: request.session,
@@ -47,5 +49,13 @@ pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, Issue
         actor: request.actor.clone(),
         not_after: request.not_after,
     })?;
-    Ok(Decision::Granted { token, tenant_uid: record.uid.clone() })
+    // A change that came while the token was being signed would name an earlier second than the token does. It is seen here;
+    // one that comes later names a later second and covers the token.
+    let is_still_granted = granted_by(&app.metadata.snapshot(), request).is_some_and(|(uid, _)| uid == tenant_uid);
+    Ok(if is_still_granted { Decision::Granted { token, tenant_uid } } else { Decision::Denied })
+}
+
+fn granted_by(snapshot: &Snapshot, request: &Request<'_>) -> Option<(String, Vec<String>)> {
+    let (record, _, roles) = snapshot.grant(&access_of(request.identity), request.tenant, request.dashboard)?;
+    Some((record.uid.clone(), roles))
 }

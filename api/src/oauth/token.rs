@@ -87,10 +87,12 @@ async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Resul
     match granted {
         CodeGrant::Granted { handle, app: session } => match issue(app, &session).await {
             Ok(answer) => Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer }),
-            Err(error) => {
+            // Only a verdict ends the session; a passing fault leaves it for the next try.
+            Err(error) if error.status.is_client_error() => {
                 end(app, sid).await?;
                 Err(error)
             }
+            Err(error) => Err(error),
         },
         CodeGrant::Invalid => Err(OAuthError::invalid_grant()),
         CodeGrant::Replayed { app_sid } => {
@@ -136,6 +138,7 @@ async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuth
     let (outcome, reason) = match &decided {
         Decision::Granted { .. } => (Outcome::Allowed, "granted"),
         Decision::Denied => (Outcome::Denied, "not_granted"),
+        Decision::Unavailable => return Err(OAuthError::temporarily_unavailable()),
     };
     app.note(AuditLine {
         decision: decision.clone(),
@@ -148,7 +151,7 @@ async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuth
     })
     .await;
     match decided {
-        Decision::Denied => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
+        Decision::Denied | Decision::Unavailable => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
         Decision::Granted { token, .. } => Ok(TokenAnswer {
             access_token: token.token.expose().clone(),
             token_type: "Bearer",

@@ -39,18 +39,6 @@ pub(super) fn session_events(sids: Vec<String>) -> Vec<Revocation> {
 }
 
 impl Store {
-    /// Writes events down, before anybody hears of them.
-    pub(crate) async fn add_revocations(&self, events: &[Revocation]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with(super::BEGIN).await?;
-        write_events(&mut transaction, events).await?;
-        sqlx::query("DELETE FROM revocations WHERE at < $1")
-            .bind(unix_now() - KEPT_FOR)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// The events after a number, in order.
     pub(crate) async fn revocations_after(&self, id: i64) -> Result<Vec<RevocationRow>, StoreError> {
         let rows: Vec<(i64, i64, String)> =
@@ -69,5 +57,11 @@ impl Store {
             .fetch_one(&self.pool)
             .await?;
         Ok(id.unwrap_or(0))
+    }
+
+    /// Removes events that can concern no token any more.
+    pub(super) async fn purge_revocations(&self) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM revocations WHERE at < $1").bind(unix_now() - KEPT_FOR).execute(&self.pool).await?;
+        Ok(())
     }
 }

@@ -258,8 +258,9 @@ impl Store {
         Ok(Some(app))
     }
 
-    /// Every app session that has not ended, to be checked against changed grants.
-    pub(crate) async fn live_app_sessions(&self) -> Result<Vec<AppSession>, StoreError> {
+    /// Every app session that has not ended, to be checked against changed grants, and the ids of those whose rows cannot be
+    /// read: one of them must not keep all the others from being checked.
+    pub(crate) async fn live_app_sessions(&self) -> Result<(Vec<AppSession>, Vec<String>), StoreError> {
         let rows = sqlx::query(
             "SELECT a.sid AS app_sid, a.tenant_id, a.tenant_uid, a.dashboard, s.seen_at, s.sid, s.issuer, s.subject, \
              s.email, s.name, s.groups, s.tenant_ids, s.csrf, s.expires_at FROM app_sessions a \
@@ -269,7 +270,17 @@ impl Store {
         .bind(unix_now())
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(app_session_of).collect()
+        let (mut live, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match app_session_of(row) {
+                Ok(app) => live.push(app),
+                Err(error) => {
+                    tracing::error!(%error, "an app session cannot be read and ends");
+                    unreadable.push(row.try_get("app_sid")?);
+                }
+            }
+        }
+        Ok((live, unreadable))
     }
 
     /// Ends one app session by its handle; unknown handles are no error (RFC 7009, section 2.2).
@@ -294,8 +305,12 @@ impl Store {
         Ok(events)
     }
 
-    /// Ends app sessions and exchanged tokens by their ids.
-    pub(crate) async fn end_by_ids(&self, sids: Vec<String>) -> Result<Vec<Revocation>, StoreError> {
+    /// Ends app sessions and exchanged tokens by their ids, and whatever else `events` say.
+    pub(crate) async fn end_by_ids(
+        &self,
+        sids: Vec<String>,
+        mut events: Vec<Revocation>,
+    ) -> Result<Vec<Revocation>, StoreError> {
         let mut transaction = self.pool.begin_with(BEGIN).await?;
         for sid in &sids {
             sqlx::query("UPDATE app_sessions SET ended_at = $1 WHERE sid = $2 AND ended_at IS NULL")
@@ -305,7 +320,7 @@ impl Store {
                 .await?;
             sqlx::query("DELETE FROM exchanges WHERE sid = $1").bind(sid).execute(&mut *transaction).await?;
         }
-        let events = session_events(sids);
+        events.extend(session_events(sids));
         write_events(&mut transaction, &events).await?;
         transaction.commit().await?;
         Ok(events)
@@ -342,6 +357,7 @@ impl Store {
             .bind(now - 3600)
             .execute(&self.pool)
             .await?;
+        self.purge_revocations().await?;
         sqlx::query("DELETE FROM exchanges WHERE expires_at < $1").bind(now).execute(&self.pool).await?;
         sqlx::query("DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1")
             .bind(now - 24 * 3600)

@@ -122,8 +122,8 @@ async fn a_code_works_once_and_only_as_it_was_made() {
 async fn revocations_are_numbered_and_read_in_order() {
     let (store, path) = store().await;
     let event = |sid: &str| Revocation::Session { sid: sid.to_owned() };
-    store.add_revocations(&[event("a"), event("b")]).await.unwrap();
-    store.add_revocations(&[event("c")]).await.unwrap();
+    store.end_by_ids(vec!["b".into()], vec![event("a")]).await.unwrap();
+    store.end_by_ids(vec!["c".into()], Vec::new()).await.unwrap();
     let all = store.revocations_after(0).await.unwrap();
     assert_eq!(all.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), [event("a"), event("b"), event("c")]);
     assert_eq!(store.revocations_after(all[1].id).await.unwrap().len(), 1);

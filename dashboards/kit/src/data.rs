@@ -50,6 +50,9 @@ pub enum DataError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The data was replaced while it was being read.
+    #[error("dataset {0:?} was replaced while it was being read")]
+    Changed(String),
     /// More than a dashboard can hold.
     #[error("dataset {0:?} has more than {MAX_ROWS} rows")]
     TooManyRows(String),
@@ -61,6 +64,7 @@ impl IntoResponse for DataError {
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Column { .. } | Self::TooManyRows(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Changed(_) => StatusCode::CONFLICT,
             Self::Unreachable(_) | Self::Refused { .. } => StatusCode::BAD_GATEWAY,
         };
         (status, format!("{self}\n")).into_response()
@@ -125,7 +129,24 @@ impl DataClient {
 
     /// Some columns of a dataset, all rows, in the order of the file.
     pub async fn columns(&self, visitor: &Visitor, dataset: &str, select: &[&str]) -> Result<Dataset, DataError> {
-        let version = self.version(visitor, dataset, None).await?;
+        let mut version = self.version(visitor, dataset, None).await?;
+        loop {
+            let read = self.all_pages(visitor, dataset, select).await?;
+            let now = self.version(visitor, dataset, Some(&version)).await?;
+            // Pages of two versions do not belong together: read the new one from its beginning.
+            if now == version {
+                return Ok(Dataset { name: dataset.to_owned(), columns: read, version });
+            }
+            version = now;
+        }
+    }
+
+    async fn all_pages(
+        &self,
+        visitor: &Visitor,
+        dataset: &str,
+        select: &[&str],
+    ) -> Result<HashMap<String, Vec<Value>>, DataError> {
         let mut columns: HashMap<String, Vec<Value>> = HashMap::new();
         let mut offset = 0;
         loop {
@@ -143,7 +164,7 @@ impl DataClient {
             }
             offset += rows;
             if rows < PAGE {
-                return Ok(Dataset { name: dataset.to_owned(), columns, version });
+                return Ok(columns);
             }
             if offset >= MAX_ROWS {
                 return Err(DataError::TooManyRows(dataset.to_owned()));
@@ -154,12 +175,17 @@ impl DataClient {
     /// A dataset as CSV, all rows, streamed page by page. When a page fails the download breaks off rather than looking
     /// complete.
     pub async fn csv(&self, visitor: &Visitor, dataset: &str) -> Result<Response, DataError> {
+        let version = self.version(visitor, dataset, None).await?;
         let first = self.csv_page(visitor, dataset, 0).await?;
         let (client, visitor, name) = (self.clone(), visitor.clone(), dataset.to_owned());
         let pages = stream::try_unfold((Some(first), 0), move |(page, offset)| {
             let (client, visitor, name) = (client.clone(), visitor.clone(), name.clone());
+            let version = version.clone();
             async move {
-                let Some(page) = page else { return Ok::<_, DataError>(None) };
+                let Some(page) = page else {
+                    let is_whole = client.version(&visitor, &name, Some(&version)).await? == version;
+                    return if is_whole { Ok(None) } else { Err(DataError::Changed(name)) };
+                };
                 let next = offset + PAGE;
                 let rows = line_ends(&page);
                 // Quoted line breaks only make a page look fuller; then the next one is asked for and is empty.
