@@ -78,6 +78,8 @@ async fn two_tenants_in_two_tabs_stay_apart_until_logout_ends_both() {
     browser.enter_frame("iframe.frame").await.unwrap();
     browser.wait_for_js("document.documentElement.dataset.live === '4001'", PATIENCE).await.unwrap();
     browser.wait_for_text("Your session has ended", PATIENCE).await.unwrap();
+    let left = browser.text().await.unwrap();
+    assert!(!left.contains("9,000") && !left.contains("acme"), "the tenant's figures leave the screen: {left}");
     keep_screenshot(&browser, "ended").await;
     browser.close().await.unwrap();
 }

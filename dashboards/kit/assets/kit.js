@@ -22,7 +22,8 @@ const connect = () => {
     document.documentElement.dataset.live = String(event.code);
     // 4001: the session has ended, stay away; anything else: come back.
     if (event.code === 4001) {
-      document.querySelector('.grid').replaceChildren();
+      // Nothing of the tenant's stays on the screen.
+      document.querySelector('main').replaceChildren(document.querySelector('h1'), news);
       say('Your session has ended.');
       return;
     }
