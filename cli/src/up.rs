@@ -63,6 +63,16 @@ struct Site {
     upstream: Upstream,
 }
 
+impl Site {
+    /// The program that somebody else must start for this site, and where it finds the data API.
+    fn expected_program(&self) -> Option<(DashboardSlug, i32, SocketAddr)> {
+        match self.upstream {
+            Upstream::Ours { .. } => None,
+            Upstream::Theirs { port } => Some((self.slug.clone(), port, self.egress)),
+        }
+    }
+}
+
 enum Upstream {
     /// One of ours, served in this process.
     Ours { router: fn(DataClient) -> axum::Router, listener: TcpListener, address: SocketAddr },
@@ -84,6 +94,15 @@ fn built_in() -> HashMap<&'static str, fn(DataClient) -> axum::Router> {
     HashMap::from([("clv", kyros_clv::router as fn(DataClient) -> axum::Router), ("risk", kyros_risk::router)])
 }
 
+/// What runs, in the order in which it stops.
+struct Running {
+    /// Gateway, sidecars, dashboards.
+    edge: JoinSet<()>,
+    /// API and projection: dashboards in flight still need them.
+    control: JoinSet<()>,
+    stop_control: CancellationToken,
+}
+
 /// Starts everything, prints where it is, and runs until Ctrl-C or SIGTERM.
 pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal();
@@ -93,8 +112,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         bail!("{} is not loopback: people sign in here without passwords, so nobody else may reach it", args.listen);
     }
     steps.now("reading manifests");
-    let gateway_listener = bind_gateway(args.listen).await?;
-    let public_url = "http://kyros.localhost".parse::<PublicUrl>()?.on_port(gateway_listener.local_addr()?.port());
+    let listener = bind_gateway(args.listen).await?;
+    let public_url = "http://kyros.localhost".parse::<PublicUrl>()?.on_port(listener.local_addr()?.port());
     let _lock = lock_state(&args.state)?;
     let project = ProjectSettings {
         source: format!("dir:{}", args.manifests.display()),
@@ -102,16 +121,69 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     };
     let projector = Projector::start(&project).await?;
     let sites = bind_sites(&args.manifests).await?;
-    let data_dir = args.data.clone();
-    tokio::task::block_in_place(|| make_demo(&data_dir, |message| steps.now(message)))
+    tokio::task::block_in_place(|| make_demo(&args.data, |message| steps.now(message)))
         .with_context(|| format!("demo data in {}", args.data.display()))?;
 
     steps.now("starting the API");
     let api_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let api_address = api_listener.local_addr()?;
-    let workloads = args.state.join("workloads");
-    let api = Api::start(&ApiSettings {
-        listen: api_address,
+    let settings = api_settings(&args, &public_url, &project, api_listener.local_addr()?);
+    let api = Api::start(&settings).await?;
+    let people = api.mock_people();
+    let mut running = Running { edge: JoinSet::new(), control: JoinSet::new(), stop_control: CancellationToken::new() };
+    running.control.spawn(projector.run(running.stop_control.clone()));
+    running.control.spawn(api.serve(api_listener, running.stop_control.clone()));
+
+    steps.now("starting dashboards and sidecars");
+    let theirs: Vec<_> = sites.iter().filter_map(Site::expected_program).collect();
+    let routes = Routes::Table(sites.iter().map(|site| (site.slug.clone(), site.address.to_string())).collect());
+    let mut sidecars = Vec::new();
+    for site in sites {
+        sidecars.push(start_site(site, &settings, &mut running.edge, &shutdown)?);
+    }
+    steps.now("waiting for keys");
+    wait_until_ready(&sidecars, &shutdown).await?;
+    let gateway = GatewaySettings {
+        listen: args.listen,
+        public_url: public_url.clone(),
+        api_upstream: settings.listen.to_string(),
+        routes,
+        drain: DRAIN,
+    };
+    let stop = shutdown.clone();
+    running.edge.spawn(async move {
+        if let Err(error) = Gateway::serve(gateway, listener, stop).await {
+            tracing::error!(%error, "gateway");
+        }
+    });
+    steps.finish();
+    announce(&public_url, &people, &theirs, started.elapsed());
+    running.until(shutdown).await
+}
+
+impl Running {
+    /// Waits for the signal, or for a part that ends by itself and takes the others along: half a Kyros looks like a whole
+    /// one until somebody needs the rest.
+    async fn until(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = shutdown.cancelled() => false,
+            _ = self.edge.join_next() => !shutdown.is_cancelled(),
+            _ = self.control.join_next() => !shutdown.is_cancelled(),
+        };
+        shutdown.cancel();
+        eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
+        while self.edge.join_next().await.is_some() {}
+        self.stop_control.cancel();
+        while self.control.join_next().await.is_some() {}
+        if failed {
+            bail!("a part ended by itself; start again with --log info to see which")
+        }
+        Ok(())
+    }
+}
+
+fn api_settings(args: &UpArgs, public_url: &PublicUrl, project: &ProjectSettings, listen: SocketAddr) -> ApiSettings {
+    ApiSettings {
+        listen,
         admin_listen: None,
         public_url: public_url.clone(),
         state_dir: args.state.clone(),
@@ -120,68 +192,25 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         signing_key: None,
         mock_people: Some(args.people.clone()),
         trusted_issuers: None,
-        workload_dir: Some(workloads.clone()),
+        workload_dir: Some(args.state.join("workloads")),
         query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
-    })
-    .await?;
-    let people = api.mock_people();
-    // The control plane stops last: dashboards in flight still need it.
-    let (mut control, stop_control) = (JoinSet::new(), CancellationToken::new());
-    control.spawn(projector.run(stop_control.clone()));
-    control.spawn(api.serve(api_listener, stop_control.clone()));
-    let mut parts = JoinSet::new();
+    }
+}
 
-    steps.now("starting dashboards and sidecars");
-    let api_url: Url = format!("http://{api_address}").parse()?;
-    let mut routes = Vec::new();
-    let mut theirs = Vec::new();
-    let mut sidecars = Vec::new();
-    for site in sites {
-        routes.push((site.slug.clone(), site.address.to_string()));
-        let settings = sidecar_settings(&site, &public_url, &api_url, &workloads);
-        let sidecar = Arc::new(Sidecar::new(settings)?);
-        match site.upstream {
-            Upstream::Ours { router, listener, .. } => {
-                let data = DataClient::new(format!("http://{}", site.egress).parse()?)?;
-                parts.spawn(kyros_dashboard_kit::serve(listener, router(data), shutdown.clone()));
-            }
-            Upstream::Theirs { port } => theirs.push((site.slug.clone(), port, site.egress)),
-        }
-        parts.spawn(sidecar.clone().serve(site.listeners, shutdown.clone()));
-        sidecars.push(sidecar);
+/// One dashboard's sidecar, and the dashboard itself where it is one of ours.
+fn start_site(
+    site: Site,
+    api: &ApiSettings,
+    edge: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Arc<Sidecar>> {
+    let sidecar = Arc::new(Sidecar::new(sidecar_settings(&site, api)?)?);
+    if let Upstream::Ours { router, listener, .. } = site.upstream {
+        let data = DataClient::new(format!("http://{}", site.egress).parse()?)?;
+        edge.spawn(kyros_dashboard_kit::serve(listener, router(data), shutdown.clone()));
     }
-    steps.now("waiting for keys");
-    wait_until_ready(&sidecars, &shutdown).await?;
-    let gateway = GatewaySettings {
-        listen: args.listen,
-        public_url: public_url.clone(),
-        api_upstream: api_address.to_string(),
-        routes: Routes::Table(routes),
-        drain: DRAIN,
-    };
-    let stop = shutdown.clone();
-    parts.spawn(async move {
-        if let Err(error) = Gateway::serve(gateway, gateway_listener, stop).await {
-            tracing::error!(%error, "gateway");
-        }
-    });
-    steps.finish();
-    announce(&public_url, &people, &theirs, started.elapsed());
-    // A part that ends by itself takes the others along: half a Kyros looks like a whole one until somebody needs the rest.
-    let failed = tokio::select! {
-        () = shutdown.cancelled() => false,
-        _ = parts.join_next() => !shutdown.is_cancelled(),
-        _ = control.join_next() => !shutdown.is_cancelled(),
-    };
-    shutdown.cancel();
-    eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
-    while parts.join_next().await.is_some() {}
-    stop_control.cancel();
-    while control.join_next().await.is_some() {}
-    if failed {
-        bail!("a part ended by itself; start again with --log info to see which")
-    }
-    Ok(())
+    edge.spawn(sidecar.clone().serve(site.listeners, shutdown.clone()));
+    Ok(sidecar)
 }
 
 async fn bind_gateway(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -270,17 +299,18 @@ fn egress_port(upstream: &Upstream) -> Option<u16> {
     }
 }
 
-fn sidecar_settings(site: &Site, public_url: &PublicUrl, api_url: &Url, workloads: &Path) -> SidecarSettings {
-    let jwks = api_url.join("/.well-known/jwks.json").map_or_else(|_| KeySource::Fixed(String::new()), KeySource::Url);
-    SidecarSettings {
+fn sidecar_settings(site: &Site, api: &ApiSettings) -> anyhow::Result<SidecarSettings> {
+    let api_url: Url = format!("http://{}", api.listen).parse()?;
+    let workloads = api.workload_dir.as_ref().context("workload tokens have a folder")?;
+    Ok(SidecarSettings {
         listen: site.address,
         upstream: site.upstream.address(),
         dashboard: site.slug.clone(),
         tenant: None,
-        issuer: public_url.origin(),
-        jwks,
-        public_url: Some(public_url.clone()),
-        api_url: Some(api_url.clone()),
+        issuer: api.public_url.origin(),
+        jwks: KeySource::Url(api_url.join("/.well-known/jwks.json")?),
+        public_url: Some(api.public_url.clone()),
+        api_url: Some(api_url),
         workload_token: Some(workloads.join(format!("{}.jwt", site.slug))),
         egress_listen: Some(site.egress),
         admin_listen: None,
@@ -288,7 +318,7 @@ fn sidecar_settings(site: &Site, public_url: &PublicUrl, api_url: &Url, workload
         max_body_bytes: kyros_sidecar::settings::DEFAULT_MAX_BODY_BYTES,
         upstream_timeout: Duration::from_mins(1),
         drain: DRAIN,
-    }
+    })
 }
 
 async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToken) -> anyhow::Result<()> {

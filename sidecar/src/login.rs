@@ -22,8 +22,8 @@ use crate::{
 
 /// How long a sign-in may take, in seconds.
 const TRANSACTION_LIFE: i64 = 600;
-/// Longest address that a person is brought back to.
-const MAX_RETURN_TO: usize = 2048;
+/// Longest address that a person is brought back to; it travels in a cookie, and several sign-ins may be under way.
+const MAX_RETURN_TO: usize = 1024;
 
 /// Starts and ends sign-ins.
 pub(crate) struct Login {
