@@ -1,6 +1,5 @@
 //! The custom resources, group `kyros.dev`, version `v1alpha1`, and their definitions.
 
-pub mod conditions;
 #[expect(unreachable_pub, reason = "KubeSchema copies each public struct into a function body")]
 mod dashboard;
 mod rules;

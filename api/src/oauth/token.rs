@@ -54,6 +54,7 @@ fn client(app: &App, form: &OAuthForm) -> Result<DashboardSlug, OAuthError> {
         (status = 200, description = "A tenant token and, for a code, an app session", body = serde_json::Value),
         (status = 400, description = "invalid_request, invalid_grant or unsupported_grant_type"),
         (status = 401, description = "invalid_client"),
+        (status = 503, description = "temporarily_unavailable: grants are being changed, ask again"),
     ))]
 pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
     let result = async {
@@ -87,12 +88,11 @@ async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Resul
     match granted {
         CodeGrant::Granted { handle, app: session } => match issue(app, &session).await {
             Ok(answer) => Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer }),
-            // Only a verdict ends the session; a passing fault leaves it for the next try.
-            Err(error) if error.status.is_client_error() => {
+            // The code is spent and nobody has the handle: a session that could never be used must not live on.
+            Err(error) => {
                 end(app, sid).await?;
                 Err(error)
             }
-            Err(error) => Err(error),
         },
         CodeGrant::Invalid => Err(OAuthError::invalid_grant()),
         CodeGrant::Replayed { app_sid } => {

@@ -10,11 +10,9 @@ use kyros_dashboard_kit::{
 
 use crate::model::{
     Backtest, DailyPnl, Dimension, Exposure, PnlRecord, RiskError, VarMethod, Zone, assess, backtest, breakdown,
-    daily_totals, herfindahl, historical, normal, top,
+    daily_totals, herfindahl, historical, normal, top, var::CONFIDENCE_LEVELS,
 };
 
-/// The levels that the regulation and its readers use.
-const LEVELS: [f64; 3] = [0.95, 0.975, 0.99];
 /// Bars and rows on the page.
 const LARGEST: usize = 10;
 
@@ -69,7 +67,7 @@ fn tail_facts(daily: &[DailyPnl]) -> Result<Panel, RiskError> {
     let amounts: Vec<f64> = daily.iter().map(|day| day.pnl).collect();
     let money = Format::compact();
     let mut facts = Vec::new();
-    for level in LEVELS {
+    for level in CONFIDENCE_LEVELS {
         let (past, bell) = (historical(&amounts, level)?, normal(&amounts, level)?);
         let name = match level {
             0.95 => ["95 % VaR, historical", "95 % ES, historical", "95 % VaR, normal", "95 % ES, normal"],
