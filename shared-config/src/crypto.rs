@@ -1,6 +1,6 @@
 //! The few primitives that Kyros needs beside tokens: random handles, digests, equality in constant time.
 
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest, hkdf, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// Bytes of randomness in a handle: 256 bits, so that guessing is out of the question.
@@ -43,6 +43,31 @@ pub fn sha256_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(sha256(bytes))
 }
 
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A key for one purpose, from a secret that serves several (HKDF with SHA-256, RFC 5869). Whoever has one of the keys
+/// learns nothing of the others or of the secret.
+pub fn derive_key(secret: &[u8], purpose: &str) -> [u8; 32] {
+    struct Length;
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            32
+        }
+    }
+    let mut key = [0; 32];
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"kyros").extract(secret);
+    // 32 bytes are one block of SHA-256, far below the 255 blocks that HKDF gives at most.
+    let expanded = [purpose.as_bytes()];
+    extracted
+        .expand(&expanded, Length)
+        .and_then(|material| material.fill(&mut key))
+        .expect("HKDF gives one block of its hash");
+    key
+}
+
 /// Compares without telling by its duration where the two differ.
 pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(left, right).is_ok()
@@ -63,6 +88,15 @@ mod tests {
     fn pkce_challenge_matches_rfc7636_appendix_b() {
         let challenge = sha256_base64url(b"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         assert_eq!(challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn keys_for_two_purposes_have_nothing_in_common_and_stay_the_same() {
+        let (one, other) = (derive_key(b"secret", "sign-in dash-clv"), derive_key(b"secret", "sign-in dash-risk"));
+        assert_ne!(one, other);
+        assert_eq!(one, derive_key(b"secret", "sign-in dash-clv"));
+        assert_ne!(one, derive_key(b"another", "sign-in dash-clv"));
+        assert_eq!(hex(&[0, 255, 16]), "00ff10");
     }
 
     #[test]

@@ -256,11 +256,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn refuse_readable_by_others(path: &Path) -> Result<(), IssuerError> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let metadata =
         fs::metadata(path).map_err(|source| IssuerError::File { path: path.display().to_string(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // A mounted Secret belongs to root and is read through the pod's own group.
+    let is_mounted = metadata.uid() == 0 && mode == 0o440;
+    if mode & 0o077 != 0 && !is_mounted {
         return Err(IssuerError::Permissions { path: path.display().to_string(), mode });
     }
     Ok(())

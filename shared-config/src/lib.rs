@@ -29,6 +29,7 @@
 
 pub mod claims;
 pub mod clock;
+pub mod cluster_keys;
 pub mod crypto;
 pub mod headers;
 pub mod issuer;
@@ -42,10 +43,12 @@ pub mod secret;
 pub mod telemetry;
 pub mod token;
 pub mod verifier;
+pub mod workload;
 
 mod scope;
 
 pub use claims::{Actor, TenantClaims, UserClaims, UserIdentity, WorkloadClaims, WorkloadIdentity};
+pub use cluster_keys::ClusterKeys;
 pub use issuer::Issuer;
 pub use jwks::KeySet;
 pub use key_ring::{KeyRing, KeySource};
@@ -56,3 +59,4 @@ pub use revocation::Revocation;
 pub use scope::TenantScope;
 pub use secret::Secret;
 pub use verifier::{TenantVerifier, UserVerifier, VerifyError, WorkloadVerifier};
+pub use workload::{RouteTable, ServiceAccountName, Workload};

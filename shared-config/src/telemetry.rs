@@ -1,7 +1,7 @@
 //! Logs: one line per event on standard error, for people on a terminal and as JSON elsewhere; and the frame of every
 //! program around them.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -27,6 +27,8 @@ pub struct LogArgs {
     pub log_format: LogFormat,
 }
 
+/// A part that does not answer in this time is not well.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
 
@@ -45,6 +47,27 @@ pub async fn run_program<E: std::fmt::Display>(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks a part whether it is well, for health checks in images that hold no other program: success is status 200.
+pub async fn healthcheck(url: &url::Url) -> ExitCode {
+    crate::crypto::install_provider();
+    let answer = async {
+        let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).build()?;
+        let response = client.get(url.clone()).send().await?;
+        Ok::<_, reqwest::Error>((response.status(), response.text().await?))
+    };
+    match answer.await {
+        Ok((http::StatusCode::OK, _)) => ExitCode::SUCCESS,
+        Ok((status, body)) => {
+            eprintln!("{url}: {status}: {}", body.trim());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{url}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -303,6 +303,16 @@ impl WorkloadVerifier {
         check_claims(&claims, &policy, unix_now())?;
         Ok(WorkloadIdentity { subject: claims.sub })
     }
+
+    /// Like [`verify`](Self::verify), looking for new keys once when the key id is unknown: clusters rotate theirs.
+    pub async fn verify_refreshing(&self, token: &str) -> Result<WorkloadIdentity, VerifyError> {
+        match self.verify(token) {
+            Err(VerifyError::UnknownKey) if self.keys.refresh().await == RefreshOutcome::Refreshed => {
+                self.verify(token)
+            }
+            result => result,
+        }
+    }
 }
 
 /// Reads the claim that lists tenants. Its name is configured, so it cannot be a struct field; a repeated claim and a
