@@ -4,12 +4,13 @@ use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     http::{HeaderMap, header, request::Parts},
 };
-use kyros_shared_config::{DashboardSlug, TenantScope, UserIdentity, crypto::random_id, headers};
+use kyros_shared_config::{TenantScope, UserIdentity, Workload, crypto::random_id, headers};
 
 use crate::{
     reply::ProblemReply,
     state::App,
     store::{AuditLine, Outcome, Session},
+    workload_trust::Caller,
 };
 
 /// The one Bearer token of a request; two headers or another scheme are no token.
@@ -59,17 +60,37 @@ impl FromRequestParts<App> for Person {
     }
 }
 
-/// A verified workload: some dashboard's sidecar speaks.
-pub(crate) struct Workload;
+/// A verified workload: this dashboard's sidecar speaks.
+pub(crate) struct FromSidecar(pub(crate) Workload);
 
-impl FromRequestParts<App> for Workload {
+impl FromRequestParts<App> for FromSidecar {
     type Rejection = ProblemReply;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
-        let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
-        let identity = app.workload_verifier.verify(token).map_err(|_| ProblemReply::unauthorized())?;
-        DashboardSlug::from_audience(&identity.subject).map(|_| Self).ok_or_else(ProblemReply::unauthorized)
+        match caller(parts, app).await? {
+            Caller::Sidecar(workload) => Ok(Self(workload)),
+            Caller::Gateway => Err(ProblemReply::unauthorized()),
+        }
     }
+}
+
+/// The gateway speaks.
+pub(crate) struct FromGateway;
+
+impl FromRequestParts<App> for FromGateway {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
+        match caller(parts, app).await? {
+            Caller::Gateway => Ok(Self),
+            Caller::Sidecar(_) => Err(ProblemReply::unauthorized()),
+        }
+    }
+}
+
+async fn caller(parts: &Parts, app: &App) -> Result<Caller, ProblemReply> {
+    let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
+    app.caller(token).await.ok_or_else(ProblemReply::unauthorized)
 }
 
 /// The scope of a tenant token that still stands: not revoked, tenant and dashboard as they were, not suspended.

@@ -26,6 +26,7 @@ mod server;
 pub mod settings;
 mod state;
 mod store;
+mod workload_trust;
 mod workloads;
 
 pub use data::import_into;

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kyros_api::{Api, ApiSettings};
 use kyros_http_server::{admin::serve_admin, shutdown_on_signal};
-use kyros_shared_config::telemetry::{LogArgs, run_program};
+use kyros_shared_config::telemetry::{LogArgs, healthcheck, run_program};
 use tokio::net::TcpListener;
+use url::Url;
 
 /// Twice as fast on group-bys as the system's allocator (docs/decisions).
 #[global_allocator]
@@ -24,11 +25,25 @@ struct Cli {
     logs: LogArgs,
     #[command(flatten)]
     settings: ApiSettings,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+#[derive(Subcommand)]
+enum Tool {
+    /// Ask a part whether it is well; for images that hold no other program.
+    Healthcheck {
+        /// Such as <http://127.0.0.1:9090/readyz>.
+        url: Url,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { logs, settings } = Cli::parse();
+    let Cli { logs, settings, tool } = Cli::parse();
+    if let Some(Tool::Healthcheck { url }) = tool {
+        return healthcheck(&url).await;
+    }
     run_program(env!("CARGO_BIN_NAME"), &logs, run(&settings)).await
 }
 

@@ -11,8 +11,12 @@ use axum::{
 use kyros_http_server::{Limits, admin::Operations};
 use kyros_metadata::{MetadataError, Reader};
 use kyros_shared_config::{
-    Issuer, KeyRing, KeySource, TenantVerifier, UserVerifier, WorkloadVerifier, headers::CookieNames,
-    issuer::IssuerError, key_ring::KeyRingError,
+    ClusterKeys, Issuer, KeyRing, KeySource, Secret, TenantVerifier, UserVerifier,
+    cluster_keys::ClusterKeysError,
+    crypto::{HANDLE_BYTES, random_bytes},
+    headers::CookieNames,
+    issuer::{IssuerError, write_private},
+    key_ring::KeyRingError,
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -29,7 +33,7 @@ use crate::{
     settings::TrustedIssuer,
     state::{App, Parts},
     store::{Audit, Store, StoreError},
-    workloads,
+    workload_trust::{Accounts, WorkloadTrust},
 };
 
 /// How long to wait for the controller's first complete list.
@@ -81,6 +85,9 @@ pub enum ApiError {
     /// Nobody could ever sign in.
     #[error("nobody can sign in: give --mock-people FILE (on localhost) or --trusted-issuers FILE")]
     NobodyTrusted,
+    /// The cluster's keys are not there or no keys.
+    #[error(transparent)]
+    ClusterKeys(#[from] ClusterKeysError),
     /// Workload tokens cannot be written.
     #[error("workload tokens: {0}")]
     Workloads(String),
@@ -102,6 +109,8 @@ impl Api {
         let issuer = Issuer::load_or_generate(&settings.public_url.origin(), &key_path)?;
         let own_keys = Arc::new(own_key_ring(&issuer)?);
         let (mock, user_verifiers, rings) = identity_providers(settings)?;
+        let (workloads, cluster_ring) = workload_trust(settings, &issuer, own_keys.clone())?;
+        let sealing = sealing_secret(&settings.state_dir.join("sealing-secret")).map_err(state_error)?;
         let store = Store::open(&settings.state_dir.join("state.db")).await?;
         let (metadata, follow_metadata) = Reader::open(&settings.metadata_db, METADATA_PATIENCE).await?;
         let revoker = Revoker::start(store.clone()).await?;
@@ -109,8 +118,10 @@ impl Api {
         let app = App::new(Parts {
             public_url: settings.public_url.clone(),
             cookies: CookieNames::new(settings.public_url.is_secure()),
-            tenant_verifier: TenantVerifier::for_data_api(issuer.name(), own_keys.clone()),
-            workload_verifier: WorkloadVerifier::new(issuer.name(), own_keys),
+            tenant_verifier: TenantVerifier::for_data_api(issuer.name(), own_keys),
+            workloads,
+            sealing,
+            projection_max_age: settings.projection_max_age,
             issuer,
             user_verifiers,
             metadata: metadata.clone(),
@@ -124,11 +135,11 @@ impl Api {
         let mut background = vec![tokio::spawn(follow_metadata)];
         let in_force = revoker.catch_up(&metadata).await;
         background.push(tokio::spawn(revoker.follow(metadata, in_force)));
-        background.extend(rings.into_iter().map(|ring| tokio::spawn(ring.keep_fresh())));
+        background.extend(rings.into_iter().chain(cluster_ring).map(|ring| tokio::spawn(ring.keep_fresh())));
         if let Some(folder) = settings.workload_dir.clone() {
             // Once before anybody is served: a sidecar that starts next finds its token.
-            workloads::write_all(&app, &folder).map_err(|error| ApiError::Workloads(error.to_string()))?;
-            background.push(tokio::spawn(workloads::keep_fresh(app.clone(), folder)));
+            crate::workloads::write_all(&app, &folder).map_err(|error| ApiError::Workloads(error.to_string()))?;
+            background.push(tokio::spawn(crate::workloads::keep_fresh(app.clone(), folder)));
         }
         background.push(tokio::spawn(purge(app.clone())));
         Ok(Self { app, background, audit_writer })
@@ -173,6 +184,38 @@ impl Api {
 fn own_key_ring(issuer: &Issuer) -> Result<KeyRing, ApiError> {
     KeyRing::new(KeySource::Fixed(issuer.jwks()))
         .map_err(|source| ApiError::Issuer { issuer: issuer.name().to_owned(), source })
+}
+
+/// Who vouches for sidecars: the cluster where there is one, otherwise this API itself.
+fn workload_trust(
+    settings: &ApiSettings,
+    issuer: &Issuer,
+    own_keys: Arc<KeyRing>,
+) -> Result<(WorkloadTrust, Option<Arc<KeyRing>>), ApiError> {
+    let Some(path) = &settings.cluster_keys else {
+        return Ok((WorkloadTrust::new(issuer.name(), own_keys, Accounts::Own), None));
+    };
+    let cluster = ClusterKeys::read(path)?;
+    let keys = KeyRing::new(KeySource::File(path.clone()))
+        .map(Arc::new)
+        .map_err(|source| ApiError::Issuer { issuer: cluster.issuer.clone(), source })?;
+    let accounts =
+        Accounts::Cluster { namespace: settings.workload_namespace.clone(), gateway: settings.gateway_account.clone() };
+    Ok((WorkloadTrust::new(&cluster.issuer, keys.clone(), accounts), Some(keys)))
+}
+
+/// What sidecars' sealing keys are derived from: made once, kept with the sessions.
+fn sealing_secret(path: &std::path::Path) -> std::io::Result<Secret<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(secret) if secret.len() == HANDLE_BYTES => Ok(Secret::new(secret)),
+        Ok(_) => Err(std::io::Error::other(format!("{} is not {HANDLE_BYTES} bytes long", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = random_bytes::<HANDLE_BYTES>();
+            write_private(path, &secret)?;
+            Ok(Secret::new(secret.to_vec()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 type IdentityProviders = (Option<MockProvider>, Vec<UserVerifier>, Vec<Arc<KeyRing>>);
@@ -230,6 +273,8 @@ fn router(app: App) -> Router {
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
         .route("/internal/revocations", get(internal::revocations))
+        .route("/internal/routes", get(internal::routes))
+        .route("/internal/sealing-key", get(internal::sealing_key))
         .fallback(portal::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CompressionLayer::new())
@@ -251,9 +296,12 @@ impl Operations for ApiOperations {
         format!(
             "# HELP kyros_api_tenants Tenants in the read model.\n# TYPE kyros_api_tenants gauge\nkyros_api_tenants {}\n\
              # HELP kyros_api_dashboards Dashboards in the read model.\n# TYPE kyros_api_dashboards gauge\n\
-             kyros_api_dashboards {}\n",
+             kyros_api_dashboards {}\n\
+             # HELP kyros_api_projection_age_seconds Seconds since the read model was last confirmed.\n\
+             # TYPE kyros_api_projection_age_seconds gauge\nkyros_api_projection_age_seconds {}\n",
             snapshot.tenants.len(),
-            snapshot.dashboards.len()
+            snapshot.dashboards.len(),
+            self.0.projection_age()
         )
     }
 }

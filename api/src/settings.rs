@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use kyros_shared_config::{KeySource, PublicUrl, verifier::USER_AUDIENCE};
+use kyros_shared_config::{KeySource, PublicUrl, ServiceAccountName, verifier::USER_AUDIENCE};
 use serde::Deserialize;
 
 /// The API.
@@ -45,7 +45,23 @@ pub struct ApiSettings {
     #[arg(long, env = "KYROS_TRUSTED_ISSUERS")]
     pub trusted_issuers: Option<PathBuf>,
 
-    /// Where to write one workload token per dashboard, where no Kubernetes does it.
+    /// The cluster's issuer and keys, as the projector writes them: sidecars then speak with their service accounts.
+    #[arg(long, env = "KYROS_CLUSTER_KEYS", conflicts_with = "workload_dir")]
+    pub cluster_keys: Option<PathBuf>,
+
+    /// The namespace of dashboards' service accounts; those of any other are nobody.
+    #[arg(long, env = "KYROS_WORKLOAD_NAMESPACE", default_value = "default")]
+    pub workload_namespace: String,
+
+    /// The gateway's service account, as NAMESPACE:NAME.
+    #[arg(long, env = "KYROS_GATEWAY_ACCOUNT")]
+    pub gateway_account: Option<ServiceAccountName>,
+
+    /// Nobody gets a new token from a read model that nobody confirmed for this long, in seconds.
+    #[arg(long, env = "KYROS_PROJECTION_MAX_AGE", default_value_t = 900)]
+    pub projection_max_age: i64,
+
+    /// Where to write one workload token per dashboard, SLUG/token, where no Kubernetes does it.
     #[arg(long, env = "KYROS_WORKLOAD_DIR")]
     pub workload_dir: Option<PathBuf>,
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kyros_metadata::{Access, Reader};
 use kyros_shared_config::{
-    Issuer, PublicUrl, TenantVerifier, UserIdentity, UserVerifier, VerifyError, WorkloadVerifier, headers::CookieNames,
+    Issuer, PublicUrl, Secret, TenantVerifier, UserIdentity, UserVerifier, VerifyError, clock::unix_now,
+    headers::CookieNames,
 };
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     mock::MockProvider,
     revoker::Revoker,
     store::{Audit, AuditLine, Outcome, Store},
+    workload_trust::{Caller, WorkloadTrust},
 };
 
 /// The API's parts. Cheap to clone.
@@ -25,7 +27,11 @@ pub(crate) struct Parts {
     pub(crate) issuer: Issuer,
     pub(crate) tenant_verifier: TenantVerifier,
     pub(crate) user_verifiers: Vec<UserVerifier>,
-    pub(crate) workload_verifier: WorkloadVerifier,
+    pub(crate) workloads: WorkloadTrust,
+    /// What sidecars' own keys are derived from.
+    pub(crate) sealing: Secret<Vec<u8>>,
+    /// In seconds.
+    pub(crate) projection_max_age: i64,
     pub(crate) metadata: Reader,
     pub(crate) store: Store,
     pub(crate) audit: Audit,
@@ -60,6 +66,21 @@ impl App {
             }
         }
         Err(last)
+    }
+
+    /// Which workload a token speaks for now.
+    pub(crate) async fn caller(&self, token: &str) -> Option<Caller> {
+        self.workloads.caller(token, &self.metadata.snapshot()).await
+    }
+
+    /// How old the read model is, in seconds since its writer last applied or confirmed it.
+    pub(crate) fn projection_age(&self) -> i64 {
+        (unix_now() - self.metadata.snapshot().applied_at).max(0)
+    }
+
+    /// Whether the read model may be believed. One that nobody confirms may grant what was taken back long ago.
+    pub(crate) fn projection_is_current(&self) -> bool {
+        self.projection_age() <= self.projection_max_age
     }
 
     /// Notes a decision in the audit and in the log.

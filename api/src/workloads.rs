@@ -9,7 +9,7 @@ use crate::state::App;
 /// Six times in a token's life.
 const REWRITE_EVERY: Duration = Duration::from_mins(10);
 
-/// Keeps `folder/<slug>.jwt` fresh for every dashboard, for ever.
+/// Keeps `folder/<slug>/token` fresh for every dashboard, for ever.
 pub(crate) async fn keep_fresh(app: App, folder: std::path::PathBuf) {
     let mut changes = app.metadata.changes();
     loop {
@@ -28,7 +28,10 @@ pub(crate) fn write_all(app: &App, folder: &Path) -> Result<(), Box<dyn std::err
     std::fs::create_dir_all(folder)?;
     for slug in app.metadata.snapshot().dashboards.keys() {
         let token = app.issuer.workload_token(&slug.audience())?;
-        write_private(&folder.join(format!("{slug}.jwt")), token.token.expose().as_bytes())?;
+        // A folder each, so that each sidecar can be shown its own and no other.
+        let own = folder.join(slug.as_str());
+        std::fs::create_dir_all(&own)?;
+        write_private(&own.join("token"), token.token.expose().as_bytes())?;
     }
     Ok(())
 }

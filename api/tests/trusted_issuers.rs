@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use kyros_api::{Api, ApiError, ApiSettings};
-use kyros_metadata::Writer;
+use kyros_metadata::{CompleteList, Writer};
 use kyros_shared_config::{
     Issuer, TenantId,
     crypto::{install_provider, random_id},
@@ -23,6 +23,10 @@ fn settings(home: &Path) -> ApiSettings {
         signing_key: None,
         mock_people: None,
         trusted_issuers: Some(home.join("issuers.yaml")),
+        cluster_keys: None,
+        workload_namespace: String::new(),
+        gateway_account: None,
+        projection_max_age: 900,
         workload_dir: None,
         query_concurrency: 1,
     }
@@ -44,7 +48,8 @@ async fn home() -> std::path::PathBuf {
     install_provider();
     let home = std::env::temp_dir().join(format!("kyros-api-{}", random_id()));
     std::fs::create_dir(&home).unwrap();
-    Writer::open(&home.join("metadata.db")).await.unwrap().relist(&[], &[]).await.unwrap();
+    let nothing = CompleteList { tenants: Some(Vec::new().into()), dashboards: Some(Vec::new().into()) };
+    Writer::open(&home.join("metadata.db")).await.unwrap().relist(&nothing).await.unwrap();
     home
 }
 

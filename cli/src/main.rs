@@ -1,6 +1,6 @@
 //! The `kyros` program.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use kyros::{
@@ -46,8 +46,12 @@ enum Command {
     /// Work with tenants' data.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Print the definitions of the custom resources as YAML.
-    Crds,
+    /// Print the definitions of the custom resources as YAML, for kubectl apply.
+    Crds {
+        /// Write one file for each into this folder instead.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
     /// Print the API's `OpenAPI` document.
     Openapi,
 }
@@ -81,8 +85,12 @@ fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Validate(args) => Ok(validate::run(&args.dir)),
         Command::Data(command) => data::run(&command).map(|()| true),
-        Command::Crds => {
+        Command::Crds { output: None } => {
             print!("{}", kyros_controller::resources::crds_yaml()?);
+            Ok(true)
+        }
+        Command::Crds { output: Some(folder) } => {
+            kyros_controller::resources::write_crds(&folder)?;
             Ok(true)
         }
         Command::Openapi => {

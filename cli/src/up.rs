@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use kyros_api::{Api, ApiSettings};
-use kyros_controller::{ProjectSettings, Projector, directory, resources::Isolation};
+use kyros_controller::{ProjectSettings, Projector, directory, project::Source, resources::Isolation};
 use kyros_dashboard_kit::DataClient;
 use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
 use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl};
@@ -28,6 +28,8 @@ use crate::{
     output::{Steps, bold},
 };
 
+/// Nobody gets a new token while the manifests could not be read for this long, in seconds.
+const PROJECTION_MAX_AGE: i64 = 900;
 /// Requests in flight may take this long to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -116,8 +118,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let public_url = "http://kyros.localhost".parse::<PublicUrl>()?.on_port(listener.local_addr()?.port());
     let _lock = lock_state(&args.state)?;
     let project = ProjectSettings {
-        source: format!("dir:{}", args.manifests.display()),
+        source: Source::Folder(args.manifests.clone()),
         metadata_db: args.state.join("metadata.db"),
+        cluster_keys: None,
     };
     let projector = Projector::start(&project).await?;
     let sites = bind_sites(&args.manifests).await?;
@@ -135,7 +138,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
 
     steps.now("starting dashboards and sidecars");
     let theirs: Vec<_> = sites.iter().filter_map(Site::expected_program).collect();
-    let routes = Routes::Table(sites.iter().map(|site| (site.slug.clone(), site.address.to_string())).collect());
+    let routes = Routes(sites.iter().map(|site| (site.slug.clone(), site.address.to_string())).collect());
     let mut sidecars = Vec::new();
     for site in sites {
         sidecars.push(start_site(site, &settings, &mut running.edge, &shutdown)?);
@@ -146,7 +149,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         listen: args.listen,
         public_url: public_url.clone(),
         api_upstream: settings.listen.to_string(),
-        routes,
+        routes: Some(routes),
+        service_template: "{service}:80".parse()?,
+        workload_token: None,
+        admin_listen: None,
         drain: DRAIN,
     };
     let stop = shutdown.clone();
@@ -192,6 +198,10 @@ fn api_settings(args: &UpArgs, public_url: &PublicUrl, project: &ProjectSettings
         signing_key: None,
         mock_people: Some(args.people.clone()),
         trusted_issuers: None,
+        cluster_keys: None,
+        workload_namespace: String::new(),
+        gateway_account: None,
+        projection_max_age: PROJECTION_MAX_AGE,
         workload_dir: Some(args.state.join("workloads")),
         query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
     }
@@ -311,10 +321,14 @@ fn sidecar_settings(site: &Site, api: &ApiSettings) -> anyhow::Result<SidecarSet
         jwks: KeySource::Url(api_url.join("/.well-known/jwks.json")?),
         public_url: Some(api.public_url.clone()),
         api_url: Some(api_url),
-        workload_token: Some(workloads.join(format!("{}.jwt", site.slug))),
+        workload_token: Some(workloads.join(site.slug.as_str()).join("token")),
         egress_listen: Some(site.egress),
         admin_listen: None,
         behind_gateway: true,
+        pod_ip: None,
+        probe_startup: None,
+        probe_readiness: None,
+        probe_liveness: None,
         max_body_bytes: kyros_sidecar::settings::DEFAULT_MAX_BODY_BYTES,
         upstream_timeout: Duration::from_mins(1),
         drain: DRAIN,

@@ -1,16 +1,23 @@
 //! The `Tenant` and `Dashboard` resources, and what is made of them.
 //!
 //! ```text
-//!  manifests ── directory ──► ResourceSet ── project ──► metadata.db
+//!  a folder of YAML ── directory ──┐
+//!                                  ├── project ──► metadata.db, which the API serves from
+//!  the Kubernetes API ── cluster ──┤
+//!                                  └── run ──────► workloads and status (one leader, by lease)
 //! ```
 //!
-//! Role `project` writes the read model that the API serves from. It promises that a set of resources takes effect as a
-//! whole or not at all: one mistake anywhere, and the last good set stays. It never starts, stops or routes anything.
+//! Role `project` promises that a set of resources takes effect as a whole or not at all, and never starts or routes anything.
+//! Role `run` promises to write only while it leads, only to what it owns, and nothing when nothing differs.
 
+pub mod cluster;
 pub mod directory;
+pub mod lease;
 pub mod limits;
 pub mod project;
 pub mod resources;
+pub mod run;
 
 pub use directory::{Problem, ResourceSet};
 pub use project::{ProjectSettings, Projector};
+pub use run::RunSettings;

@@ -54,6 +54,10 @@ pub const REQUESTS_PER_SECOND_DEFAULT: i32 = 50;
 pub const IMAGE_LENGTH: usize = 512;
 /// An image reference holds no white space and does not begin with a hyphen, which a command line would misread.
 pub const IMAGE_PATTERN: &str = r"^[^\s-]\S*$";
+/// Longest name of a Service: one DNS label.
+pub const SERVICE_NAME_LENGTH: usize = 63;
+/// What the API server takes as the name of a Service.
+pub const SERVICE_NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// Lowest port.
 pub const PORT_MIN: i32 = 1;
 /// Highest port.

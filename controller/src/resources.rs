@@ -7,11 +7,13 @@ mod schema;
 #[expect(unreachable_pub, reason = "KubeSchema copies each public struct into a function body")]
 mod tenant;
 
+use std::path::Path;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
 pub use self::{
-    dashboard::{Dashboard, DashboardSpec, DashboardStatus, Isolation},
+    dashboard::{Dashboard, DashboardSpec, DashboardStatus, Isolation, ServiceRef},
     tenant::{Branding, Member, Subject, Tenant, TenantLimits, TenantSpec, TenantState, TenantStatus},
 };
 
@@ -35,6 +37,16 @@ pub fn crds_yaml() -> Result<String, serde_yaml::SerializeError> {
         yaml.push_str(&serde_yaml::to_string(&crd)?);
     }
     Ok(yaml)
+}
+
+/// Writes each definition to a file of its own, named by its plural.
+pub fn write_crds(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for crd in crds() {
+        let yaml = serde_yaml::to_string(&crd).map_err(std::io::Error::other)?;
+        std::fs::write(folder.join(format!("{}.yaml", crd.spec.names.plural)), yaml)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

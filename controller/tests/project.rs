@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
-use kyros_controller::{ProjectSettings, Projector, project::ProjectError};
+use kyros_controller::{
+    ProjectSettings, Projector,
+    project::{ProjectError, Source},
+};
 use kyros_metadata::Reader;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +23,9 @@ struct Running {
 
 async fn start(folder: tempfile::TempDir, manifests: &Path) -> Running {
     let settings = ProjectSettings {
-        source: format!("dir:{}", manifests.display()),
+        source: Source::Folder(manifests.to_owned()),
         metadata_db: folder.path().join("metadata.db"),
+        cluster_keys: None,
     };
     let projector = Projector::start(&settings).await.unwrap();
     let (reader, follow) = Reader::open(&settings.metadata_db, Duration::ZERO).await.unwrap();
@@ -96,12 +100,20 @@ async fn nothing_starts_on_a_first_set_with_a_mistake() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), tenant("acme", "One").replace("displayName", "name")).unwrap();
     let settings = ProjectSettings {
-        source: format!("dir:{}", folder.path().display()),
+        source: Source::Folder(folder.path().to_owned()),
         metadata_db: folder.path().join("metadata.db"),
+        cluster_keys: None,
     };
     let refused = Projector::start(&settings).await.err().expect("an error");
     assert!(matches!(refused, ProjectError::Manifests(_)), "{refused}");
     assert!(refused.to_string().contains("a.yaml:5"), "{refused}");
-    let unknown = ProjectSettings { source: "https://x".into(), ..settings };
-    assert!(matches!(Projector::start(&unknown).await.err(), Some(ProjectError::Source(_))));
+}
+
+#[test]
+fn a_source_is_a_folder_or_a_namespace() {
+    assert_eq!("dir:data/manifests".parse(), Ok(Source::Folder("data/manifests".into())));
+    assert_eq!("cluster:default".parse(), Ok(Source::Cluster("default".into())));
+    for neither in ["https://x", "dir:", "cluster:", "default", ""] {
+        assert!(neither.parse::<Source>().is_err(), "{neither}");
+    }
 }

@@ -1,9 +1,10 @@
-//! The operations port: `/healthz`, `/readyz` with reasons, `/metrics`. It carries no authority and no tenant's data.
+//! The operations port: `/healthz`, `/readyz` with reasons, `/metrics`, `/probe/{name}`. It carries no authority and no tenant's data.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{
     Router,
+    extract::Path,
     http::{StatusCode, header},
     response::IntoResponse as _,
     routing::get,
@@ -20,11 +21,20 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The part's metrics in the Prometheus text format.
     fn metrics(&self) -> String;
+
+    /// Asks something that only this part can reach whether it is well, under a name agreed with the kubelet. `None` for a
+    /// name that means nothing here.
+    fn probe(&self, _name: &str) -> Option<Probe> {
+        None
+    }
 }
+
+/// The answer of [`Operations::probe`], under way: an error says what is not well.
+pub type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Serves the operations port until `shutdown`.
 pub async fn serve_admin(listener: TcpListener, part: Arc<dyn Operations>, shutdown: CancellationToken) {
-    let (ready, metrics) = (part.clone(), part);
+    let (ready, metrics, probed) = (part.clone(), part.clone(), part);
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
@@ -43,6 +53,18 @@ pub async fn serve_admin(listener: TcpListener, part: Arc<dyn Operations>, shutd
             get(move || async move {
                 let text = metrics.metrics();
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+            }),
+        )
+        .route(
+            "/probe/{name}",
+            get(move |Path(name): Path<String>| async move {
+                match probed.probe(&name) {
+                    None => (StatusCode::NOT_FOUND, "no such probe\n".to_owned()),
+                    Some(probe) => match probe.await {
+                        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+                        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+                    },
+                }
             }),
         );
     serve_router(listener, Limits::default(), router, shutdown).await;

@@ -15,6 +15,6 @@ mod writer;
 
 pub use open::MetadataError;
 pub use reader::Reader;
-pub use records::{Branding, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord};
+pub use records::{Branding, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord, Version, digest};
 pub use snapshot::{Access, Snapshot};
-pub use writer::{Applied, Writer};
+pub use writer::{Applied, Change, CompleteList, Listed, Writer};

@@ -158,6 +158,7 @@ async fn read(connection: &mut SqliteConnection) -> Result<Snapshot, MetadataErr
         let dashboard = DashboardRecord {
             slug: name("dashboards", &row, "slug")?,
             uid: row.try_get("uid")?,
+            generation: row.try_get("generation")?,
             title: row.try_get("title")?,
             description: row.try_get("description")?,
             isolation: Isolation::from_stored(row.try_get("isolation")?),
@@ -173,6 +174,7 @@ fn tenant_of(row: &SqliteRow) -> Result<TenantRecord, MetadataError> {
     Ok(TenantRecord {
         id: name("tenants", row, "id")?,
         uid: row.try_get("uid")?,
+        generation: row.try_get("generation")?,
         display_name: row.try_get("display_name")?,
         suspended: row.try_get("suspended")?,
         branding: Branding { accent_color: row.try_get("accent_color")?, logo_url: row.try_get("logo_url")? },

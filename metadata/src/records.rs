@@ -1,6 +1,9 @@
 //! What the read model keeps of a `Tenant` and of a `Dashboard`.
 
-use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
+use kyros_shared_config::{
+    DashboardSlug, DatasetName, TenantId,
+    crypto::{hex, sha256},
+};
 use serde::Serialize;
 
 /// How a tenant looks.
@@ -46,6 +49,8 @@ pub struct TenantRecord {
     pub id: TenantId,
     /// The resource's uid: another uid under the same name is another tenant.
     pub uid: String,
+    /// The resource's generation; 0 where no cluster counts it.
+    pub generation: i64,
     /// For people.
     pub display_name: String,
     /// Closed for everybody until further notice.
@@ -90,6 +95,8 @@ pub struct DashboardRecord {
     pub slug: DashboardSlug,
     /// The resource's uid.
     pub uid: String,
+    /// The resource's generation; 0 where no cluster counts it.
+    pub generation: i64,
     /// For people.
     pub title: String,
     /// For people.
@@ -98,4 +105,42 @@ pub struct DashboardRecord {
     pub isolation: Isolation,
     /// The only datasets that its tokens can read.
     pub datasets: Vec<DatasetName>,
+}
+
+/// Which version of a resource there is: what two sides compare to find out whether they have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// `Tenant` or `Dashboard`.
+    pub kind: &'static str,
+    /// The resource's name.
+    pub name: String,
+    /// The resource's uid.
+    pub uid: String,
+    /// The resource's generation.
+    pub generation: i64,
+}
+
+/// One short text for a set of versions, the same whatever their order.
+pub fn digest(mut versions: Vec<Version>) -> String {
+    versions.sort_unstable();
+    let line =
+        |version: &Version| format!("{} {} {} {}\n", version.kind, version.name, version.uid, version.generation);
+    let all: String = versions.iter().map(line).collect();
+    hex(&sha256(all.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_depends_on_every_version_and_on_no_order() {
+        let version =
+            |name: &str, generation| Version { kind: "Tenant", name: name.into(), uid: "u".into(), generation };
+        let digest_of = |versions: &[Version]| digest(versions.to_vec());
+        let (one, two) = (version("acme", 1), version("globex", 2));
+        assert_eq!(digest_of(&[one.clone(), two.clone()]), digest_of(&[two.clone(), one.clone()]));
+        assert_ne!(digest_of(&[one.clone(), two]), digest_of(&[one.clone(), version("globex", 3)]));
+        assert_ne!(digest_of(&[one]), digest_of(&[]));
+    }
 }

@@ -98,6 +98,7 @@ mod tests {
         TenantRecord {
             id: id.parse().unwrap(),
             uid: format!("uid-{id}"),
+            generation: 1,
             display_name: id.to_owned(),
             suspended: false,
             branding: Branding { accent_color: String::new(), logo_url: String::new() },
@@ -114,6 +115,7 @@ mod tests {
         let dashboard = |slug: &str| DashboardRecord {
             slug: slug.parse().unwrap(),
             uid: format!("uid-{slug}"),
+            generation: 1,
             title: slug.to_owned(),
             description: String::new(),
             isolation: Isolation::Shared,

@@ -2,14 +2,61 @@
 
 use std::path::Path;
 
-use kyros_shared_config::{DashboardSlug, TenantId, clock::unix_now};
+use kyros_shared_config::clock::unix_now;
 use sqlx::{Connection as _, SqliteConnection, SqliteTransaction};
 
-use crate::{DashboardRecord, MemberKind, MetadataError, TenantRecord, open::open_for_writing};
+use crate::{DashboardRecord, MemberKind, MetadataError, TenantRecord, Version, open::open_for_writing};
 
 /// Writes the read model. One per file.
 pub struct Writer {
     connection: SqliteConnection,
+}
+
+/// Everything that there is of one kind at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed<T> {
+    /// The resources.
+    pub records: Vec<T>,
+    /// Name and uid of those that exist and cannot be read, as when a newer version gave a field another type.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl<T> From<Vec<T>> for Listed<T> {
+    fn from(records: Vec<T>) -> Self {
+        Self { records, unreadable: Vec::new() }
+    }
+}
+
+/// A complete list of one kind or of both. The first one must be of both: readers wait for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CompleteList {
+    /// The tenants; `None` leaves them as they are.
+    pub tenants: Option<Listed<TenantRecord>>,
+    /// The dashboards; `None` leaves them as they are.
+    pub dashboards: Option<Listed<DashboardRecord>>,
+}
+
+/// A change between complete lists.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Adds or changes a tenant.
+    PutTenant(TenantRecord),
+    /// Adds or changes a dashboard.
+    PutDashboard(DashboardRecord),
+    /// Removes a tenant, but only the one with this uid: a late deletion must not remove a namesake made since.
+    RemoveTenant {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Removes a dashboard, but only the one with this uid.
+    RemoveDashboard {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
 }
 
 /// What a complete list changed.
@@ -32,82 +79,72 @@ impl Writer {
         Ok(Self { connection: open_for_writing(path).await? })
     }
 
-    /// Makes the read model equal to a complete list: what the list does not name is pruned, in the same transaction.
-    pub async fn relist(
-        &mut self,
-        tenants: &[TenantRecord],
-        dashboards: &[DashboardRecord],
-    ) -> Result<Applied, MetadataError> {
+    /// Makes the read model equal to a complete list: what the list does not name is pruned, in the same transaction. What
+    /// it names and cannot read keeps its last good row.
+    pub async fn relist(&mut self, list: &CompleteList) -> Result<Applied, MetadataError> {
         let mut transaction = self.connection.begin_with(BEGIN).await?;
         let epoch: i64 =
             sqlx::query_scalar("UPDATE projection SET epoch = epoch + 1, applied_at = $1 WHERE id = 1 RETURNING epoch")
                 .bind(unix_now())
                 .fetch_one(&mut *transaction)
                 .await?;
-        for tenant in tenants {
-            put_tenant(&mut transaction, tenant, epoch).await?;
+        let mut applied = Applied { epoch, tenants_pruned: 0, dashboards_pruned: 0 };
+        if let Some(Listed { records, unreadable }) = &list.tenants {
+            for tenant in records {
+                put_tenant(&mut transaction, tenant, epoch).await?;
+            }
+            keep(&mut transaction, "UPDATE tenants SET epoch = $1 WHERE id = $2 AND uid = $3", unreadable, epoch)
+                .await?;
+            applied.tenants_pruned = prune(&mut transaction, "DELETE FROM tenants WHERE epoch <> $1", epoch).await?;
         }
-        for dashboard in dashboards {
-            put_dashboard(&mut transaction, dashboard, epoch).await?;
+        if let Some(Listed { records, unreadable }) = &list.dashboards {
+            for dashboard in records {
+                put_dashboard(&mut transaction, dashboard, epoch).await?;
+            }
+            let statement = "UPDATE dashboards SET epoch = $1 WHERE slug = $2 AND uid = $3";
+            keep(&mut transaction, statement, unreadable, epoch).await?;
+            applied.dashboards_pruned =
+                prune(&mut transaction, "DELETE FROM dashboards WHERE epoch <> $1", epoch).await?;
         }
-        let tenants_pruned = sqlx::query("DELETE FROM tenants WHERE epoch <> $1")
-            .bind(epoch)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        let dashboards_pruned = sqlx::query("DELETE FROM dashboards WHERE epoch <> $1")
-            .bind(epoch)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
         transaction.commit().await?;
-        Ok(Applied { epoch, tenants_pruned, dashboards_pruned })
+        Ok(applied)
     }
 
-    /// Adds or changes one tenant between complete lists.
-    pub async fn apply_tenant(&mut self, tenant: &TenantRecord) -> Result<(), MetadataError> {
+    /// Applies changes between complete lists, all of them or none.
+    pub async fn apply(&mut self, changes: &[Change]) -> Result<(), MetadataError> {
         let mut transaction = self.connection.begin_with(BEGIN).await?;
-        let epoch = touch(&mut transaction).await?;
-        put_tenant(&mut transaction, tenant, epoch).await?;
+        let epoch: i64 = sqlx::query_scalar("UPDATE projection SET applied_at = $1 WHERE id = 1 RETURNING epoch")
+            .bind(unix_now())
+            .fetch_one(&mut *transaction)
+            .await?;
+        for change in changes {
+            match change {
+                Change::PutTenant(tenant) => put_tenant(&mut transaction, tenant, epoch).await?,
+                Change::PutDashboard(dashboard) => put_dashboard(&mut transaction, dashboard, epoch).await?,
+                Change::RemoveTenant { name, uid } => {
+                    remove(&mut transaction, "DELETE FROM tenants WHERE id = $1 AND uid = $2", name, uid).await?;
+                }
+                Change::RemoveDashboard { name, uid } => {
+                    remove(&mut transaction, "DELETE FROM dashboards WHERE slug = $1 AND uid = $2", name, uid).await?;
+                }
+            }
+        }
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Adds or changes one dashboard between complete lists.
-    pub async fn apply_dashboard(&mut self, dashboard: &DashboardRecord) -> Result<(), MetadataError> {
-        let mut transaction = self.connection.begin_with(BEGIN).await?;
-        let epoch = touch(&mut transaction).await?;
-        put_dashboard(&mut transaction, dashboard, epoch).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Removes a tenant, but only the one with this uid: a late deletion must not remove a namesake made since.
-    pub async fn remove_tenant(&mut self, id: &TenantId, uid: &str) -> Result<bool, MetadataError> {
-        let mut transaction = self.connection.begin_with(BEGIN).await?;
-        touch(&mut transaction).await?;
-        let removed = sqlx::query("DELETE FROM tenants WHERE id = $1 AND uid = $2")
-            .bind(id.as_str())
-            .bind(uid)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        transaction.commit().await?;
-        Ok(removed > 0)
-    }
-
-    /// Removes a dashboard, but only the one with this uid.
-    pub async fn remove_dashboard(&mut self, slug: &DashboardSlug, uid: &str) -> Result<bool, MetadataError> {
-        let mut transaction = self.connection.begin_with(BEGIN).await?;
-        touch(&mut transaction).await?;
-        let removed = sqlx::query("DELETE FROM dashboards WHERE slug = $1 AND uid = $2")
-            .bind(slug.as_str())
-            .bind(uid)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        transaction.commit().await?;
-        Ok(removed > 0)
+    /// The version of every resource that the read model shows.
+    pub async fn versions(&mut self) -> Result<Vec<Version>, MetadataError> {
+        let mut versions = Vec::new();
+        for (kind, statement) in [
+            ("Tenant", "SELECT id, uid, generation FROM tenants"),
+            ("Dashboard", "SELECT slug, uid, generation FROM dashboards"),
+        ] {
+            let rows: Vec<(String, String, i64)> = sqlx::query_as(statement).fetch_all(&mut self.connection).await?;
+            let version = |(name, uid, generation)| Version { kind, name, uid, generation };
+            versions.extend(rows.into_iter().map(version));
+        }
+        Ok(versions)
     }
 
     /// Confirms that the state is still current, for the readers' check of its age.
@@ -120,12 +157,34 @@ impl Writer {
     }
 }
 
-async fn touch(transaction: &mut SqliteTransaction<'_>) -> Result<i64, MetadataError> {
-    let epoch = sqlx::query_scalar("UPDATE projection SET applied_at = $1 WHERE id = 1 RETURNING epoch")
-        .bind(unix_now())
-        .fetch_one(&mut **transaction)
-        .await?;
-    Ok(epoch)
+async fn keep(
+    transaction: &mut SqliteTransaction<'_>,
+    statement: &'static str,
+    unreadable: &[(String, String)],
+    epoch: i64,
+) -> Result<(), MetadataError> {
+    for (name, uid) in unreadable {
+        sqlx::query(statement).bind(epoch).bind(name).bind(uid).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+async fn prune(
+    transaction: &mut SqliteTransaction<'_>,
+    statement: &'static str,
+    epoch: i64,
+) -> Result<u64, MetadataError> {
+    Ok(sqlx::query(statement).bind(epoch).execute(&mut **transaction).await?.rows_affected())
+}
+
+async fn remove(
+    transaction: &mut SqliteTransaction<'_>,
+    statement: &'static str,
+    name: &str,
+    uid: &str,
+) -> Result<(), MetadataError> {
+    sqlx::query(statement).bind(name).bind(uid).execute(&mut **transaction).await?;
+    Ok(())
 }
 
 async fn put_tenant(
@@ -137,7 +196,7 @@ async fn put_tenant(
     sqlx::query("DELETE FROM tenants WHERE id = $1").bind(tenant.id.as_str()).execute(&mut **transaction).await?;
     sqlx::query(
         "INSERT INTO tenants (id, uid, display_name, suspended, accent_color, logo_url, concurrent_queries, \
-         requests_per_second, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         requests_per_second, epoch, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(tenant.id.as_str())
     .bind(&tenant.uid)
@@ -148,6 +207,7 @@ async fn put_tenant(
     .bind(tenant.limits.concurrent_queries)
     .bind(tenant.limits.requests_per_second)
     .bind(epoch)
+    .bind(tenant.generation)
     .execute(&mut **transaction)
     .await?;
     for member in &tenant.members {
@@ -184,8 +244,8 @@ async fn put_dashboard(
         .execute(&mut **transaction)
         .await?;
     sqlx::query(
-        "INSERT INTO dashboards (slug, uid, title, description, isolation, datasets, epoch) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO dashboards (slug, uid, title, description, isolation, datasets, epoch, \
+         generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(dashboard.slug.as_str())
     .bind(&dashboard.uid)
@@ -194,6 +254,7 @@ async fn put_dashboard(
     .bind(dashboard.isolation.as_str())
     .bind(serde_json::json!(dashboard.datasets).to_string())
     .bind(epoch)
+    .bind(dashboard.generation)
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use futures_util::StreamExt as _;
-use kyros_shared_config::Secret;
+use kyros_shared_config::{RouteTable, Secret};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use thiserror::Error;
@@ -15,8 +15,12 @@ use crate::revocations::Revocations;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Nothing at all for this long means a dead stream: the API sends a comment every five seconds.
 const STREAM_IDLE: Duration = Duration::from_secs(15);
-/// Longest line of the stream.
+/// Longest line of the revocation stream.
 const MAX_EVENT_BYTES: usize = 64 * 1024;
+/// Longest line of the stream of routes: tens of thousands of workloads.
+const MAX_ROUTES_BYTES: usize = 4 * 1024 * 1024;
+/// The pause before a stream that ended is begun again.
+const RECONNECT: Duration = Duration::from_millis(200);
 
 /// Why the API gave no token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -115,20 +119,66 @@ impl ApiClient {
         self.base.join(path).map_err(|error| ApiError::Unavailable(error.to_string()))
     }
 
+    /// The key with which this workload's sidecars seal sign-ins under way.
+    pub(crate) async fn sealing_key(&self) -> Result<Secret<Vec<u8>>, ApiError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            key: String,
+        }
+        let token = self.workload_token().await?;
+        let request = self.client.get(self.address("internal/sealing-key")?).bearer_auth(token.expose());
+        let response = request.timeout(TIMEOUT).send().await.map_err(unavailable)?;
+        if response.status() != StatusCode::OK {
+            return Err(ApiError::Unavailable(format!("status {}", response.status().as_u16())));
+        }
+        let key = Secret::new(response.json::<Answer>().await.map_err(unavailable)?.key);
+        let bytes = unhex(key.expose()).ok_or_else(|| ApiError::Unavailable("no key in the answer".into()))?;
+        Ok(Secret::new(bytes))
+    }
+
     /// Follows the revocation stream for ever, resuming after the last event seen.
     pub(crate) async fn follow_revocations(&self, revocations: &Revocations) {
+        self.follow("internal/revocations", MAX_EVENT_BYTES, |event| {
+            match serde_json::from_str(&event.data) {
+                Ok(revocation) => revocations.apply(revocation),
+                // Says that everything up to here has been told.
+                Err(_) if event.name == "current" => revocations.inform(),
+                Err(error) => return Err(ApiError::Unavailable(format!("event not understood: {error}"))),
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Follows for ever which workloads there are.
+    pub(crate) async fn follow_routes(&self, mut take: impl FnMut(RouteTable)) {
+        self.follow("internal/routes", MAX_ROUTES_BYTES, |event| {
+            let table = serde_json::from_str(&event.data);
+            take(table.map_err(|error| ApiError::Unavailable(format!("event not understood: {error}")))?);
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn follow(&self, path: &str, limit: usize, mut take: impl FnMut(&Event) -> Result<(), ApiError>) {
         let mut last_id = None;
         loop {
-            if let Err(error) = self.stream_once(revocations, &mut last_id).await {
-                tracing::debug!(%error, "revocation stream ended, reconnecting");
+            if let Err(error) = self.stream_once(path, limit, &mut last_id, &mut take).await {
+                tracing::debug!(%error, path, "stream ended, reconnecting");
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(RECONNECT).await;
         }
     }
 
-    async fn stream_once(&self, revocations: &Revocations, last_id: &mut Option<String>) -> Result<(), ApiError> {
+    async fn stream_once(
+        &self,
+        path: &str,
+        limit: usize,
+        last_id: &mut Option<String>,
+        take: &mut impl FnMut(&Event) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let token = self.workload_token().await?;
-        let mut request = self.client.get(self.address("internal/revocations")?).bearer_auth(token.expose());
+        let mut request = self.client.get(self.address(path)?).bearer_auth(token.expose());
         if let Some(id) = last_id.as_ref() {
             request = request.header("last-event-id", id);
         }
@@ -139,7 +189,7 @@ impl ApiClient {
         if response.status() != StatusCode::OK {
             return Err(ApiError::Unavailable(format!("status {}", response.status().as_u16())));
         }
-        let mut parser = EventParser::default();
+        let mut parser = EventParser::up_to(limit);
         let mut stream = response.bytes_stream();
         loop {
             let chunk = tokio::time::timeout(STREAM_IDLE, stream.next())
@@ -147,17 +197,20 @@ impl ApiClient {
                 .map_err(|_| ApiError::Unavailable("silent stream".into()))?;
             let Some(chunk) = chunk else { return Ok(()) };
             for event in parser.push(&chunk.map_err(unavailable)?)? {
-                match serde_json::from_str(&event.data) {
-                    Ok(revocation) => revocations.apply(revocation),
-                    // Says that everything up to here has been told.
-                    Err(_) if event.name == "current" => revocations.inform(),
-                    Err(error) => return Err(ApiError::Unavailable(format!("event not understood: {error}"))),
-                }
+                take(&event)?;
                 // Only after it took effect: what is not applied must be sent again.
-                *last_id = Some(event.id);
+                *last_id = Some(event.id).filter(|id| !id.is_empty());
             }
         }
     }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn unavailable(error: reqwest::Error) -> ApiError {
@@ -173,13 +226,17 @@ struct Event {
 }
 
 /// Takes `text/event-stream` apart (HTML Living Standard, section 9.2.6), as far as our own API uses it.
-#[derive(Default)]
 struct EventParser {
     buffer: Vec<u8>,
     event: Event,
+    limit: usize,
 }
 
 impl EventParser {
+    fn up_to(limit: usize) -> Self {
+        Self { buffer: Vec::new(), event: Event::default(), limit }
+    }
+
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ApiError> {
         self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -200,7 +257,7 @@ impl EventParser {
                 _ => (),
             }
         }
-        if self.buffer.len() > MAX_EVENT_BYTES || self.event.data.len() > MAX_EVENT_BYTES {
+        if self.buffer.len() > self.limit || self.event.data.len() > self.limit {
             return Err(ApiError::Unavailable("event too large".into()));
         }
         Ok(events)
@@ -217,7 +274,7 @@ mod tests {
         let stream =
             b": hi\n\nid: 7\nevent: revocation\ndata: {\"kind\":\"session\",\"sid\":\"s\"}\n\nid: 8\r\ndata: x\r\n\r\n";
         for step in 1..stream.len() {
-            let mut parser = EventParser::default();
+            let mut parser = EventParser::up_to(MAX_EVENT_BYTES);
             let events: Vec<Event> = stream.chunks(step).flat_map(|piece| parser.push(piece).unwrap()).collect();
             assert_eq!(events.len(), 2, "{step}");
             assert_eq!((events[0].id.as_str(), events[1].id.as_str()), ("7", "8"));
@@ -227,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_not_kept() {
-        let mut parser = EventParser::default();
+        let mut parser = EventParser::up_to(MAX_EVENT_BYTES);
         assert!(parser.push(&vec![b'a'; MAX_EVENT_BYTES + 1]).is_err());
     }
 }

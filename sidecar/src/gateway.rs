@@ -1,30 +1,92 @@
 //! The gateway role: takes host names apart and streams to the API or to a dashboard's sidecar. It knows only naming, holds
 //! no key and decides nothing about people.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use kyros_http_server::{ConnectionSlot, Limits, PeerAddr};
-use kyros_shared_config::{headers, public_url::Site};
+use kyros_http_server::{
+    ConnectionSlot, Limits, PeerAddr,
+    admin::{Operations, serve_admin},
+};
+use kyros_shared_config::{DashboardHost, RouteTable, Workload, headers, public_url::Site};
+use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
     GatewaySettings, Sidecar,
     answer::{Body, Refusal, see_other},
+    api_client::ApiClient,
     forward::{self, Upstream},
     gate,
-    settings::DEFAULT_MAX_BODY_BYTES,
+    settings::{DEFAULT_MAX_BODY_BYTES, Routes},
     sidecar::{Listeners, tunnel_without_authority},
 };
 
 /// Routes hosts.
 pub struct Gateway {
     settings: GatewaySettings,
+    routing: Routing,
     upstream: Upstream,
     decoy: String,
     draining: CancellationToken,
+}
+
+/// Where the sidecars are.
+enum Routing {
+    /// Told at the start.
+    Fixed(Routes),
+    /// Told by the API, and again whenever it changes.
+    Live(LiveRoutes),
+}
+
+/// The workloads that there are; nothing until the API has been heard.
+#[derive(Clone, Default)]
+struct LiveRoutes(Arc<ArcSwapOption<HashSet<Workload>>>);
+
+impl LiveRoutes {
+    fn take(&self, table: RouteTable) {
+        self.0.store(Some(Arc::new(table.workloads.into_iter().collect())));
+    }
+
+    /// The one workload of a dashboard, or the tenant's own.
+    fn workload_of(&self, host: &DashboardHost) -> Option<Workload> {
+        let workloads = self.0.load_full()?;
+        let shared = Workload::shared(host.dashboard.clone());
+        let pinned = Workload::pinned(host.dashboard.clone(), host.tenant.clone());
+        [shared, pinned].into_iter().find(|workload| workloads.contains(workload))
+    }
+}
+
+impl Operations for LiveRoutes {
+    fn not_ready_because(&self) -> Vec<String> {
+        if self.0.load().is_some() { Vec::new() } else { vec!["not told yet where the sidecars are".to_owned()] }
+    }
+
+    fn metrics(&self) -> String {
+        let workloads = self.0.load().as_ref().map_or(0, |workloads| workloads.len());
+        format!(
+            "# HELP kyros_gateway_workloads Workloads that requests are routed to.\n\
+             # TYPE kyros_gateway_workloads gauge\nkyros_gateway_workloads {workloads}\n"
+        )
+    }
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// No socket.
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// No HTTP client could be made.
+    #[error("http client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The API's address makes no URL.
+    #[error("api upstream: {0}")]
+    Api(#[from] url::ParseError),
 }
 
 /// Hop-by-hop fields, and what only the gateway may say about a client's address.
@@ -50,7 +112,7 @@ impl Gateway {
         settings: GatewaySettings,
         listener: TcpListener,
         shutdown: CancellationToken,
-    ) -> std::io::Result<()> {
+    ) -> Result<(), GatewayError> {
         // Hosts that name nothing go over a socket too, to a sidecar that guards nothing: the same code answers after the
         // same hops, so neither words nor time tell them from a real dashboard's.
         let decoy_listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -59,8 +121,28 @@ impl Gateway {
         let decoy_sidecar = Arc::new(Sidecar::decoy(settings.public_url.clone()));
         tokio::spawn(decoy_sidecar.serve(listeners, shutdown.clone()));
         let limits = Limits { drain: settings.drain, ..Limits::default() };
-        let gateway =
-            Arc::new(Self { settings, upstream: Upstream::new(UPSTREAM_TIMEOUT), decoy, draining: shutdown.clone() });
+        let live = LiveRoutes::default();
+        let routing = if let Some(routes) = &settings.routes {
+            live.take(RouteTable::default());
+            Routing::Fixed(routes.clone())
+        } else {
+            let api = Url::parse(&format!("http://{}", settings.api_upstream))?;
+            let api = ApiClient::new(api, settings.workload_token.clone())?;
+            let (routes, stop) = (live.clone(), shutdown.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = api.follow_routes(|table| routes.take(table)) => (),
+                    () = stop.cancelled() => (),
+                }
+            });
+            Routing::Live(live.clone())
+        };
+        if let Some(address) = settings.admin_listen {
+            let admin = TcpListener::bind(address).await?;
+            tokio::spawn(serve_admin(admin, Arc::new(live), shutdown.clone()));
+        }
+        let upstream = Upstream::new(UPSTREAM_TIMEOUT);
+        let gateway = Arc::new(Self { settings, routing, upstream, decoy, draining: shutdown.clone() });
         let service = move |request: Request<Incoming>| {
             let gateway = gateway.clone();
             async move {
@@ -78,15 +160,22 @@ impl Gateway {
         let authority = match self.settings.public_url.site_of(host) {
             Site::Portal if is_internal(parts.uri.path()) => return Err(Refusal::NOT_FOUND),
             Site::Portal => self.settings.api_upstream.clone(),
-            Site::Dashboard(host) => {
-                self.settings.routes.address_of(&host.dashboard).unwrap_or_else(|| self.decoy.clone())
-            }
+            Site::Dashboard(host) => self.sidecar_of(&host).unwrap_or_else(|| self.decoy.clone()),
             Site::Loopback => return self.to_base_domain(parts),
             Site::Unknown => {
                 return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "host", "This host is not served here"));
             }
         };
         self.forward(&authority, parts, body, passed.websocket).await
+    }
+
+    fn sidecar_of(&self, host: &DashboardHost) -> Option<String> {
+        match &self.routing {
+            Routing::Fixed(routes) => routes.address_of(&host.dashboard),
+            Routing::Live(routes) => {
+                routes.workload_of(host).map(|workload| self.settings.service_template.address_of(&workload))
+            }
+        }
     }
 
     /// `localhost` out of habit: bring people to where cookies and dashboards' hosts work.
@@ -151,4 +240,26 @@ impl Gateway {
 /// The API's internal paths are for workloads inside; from outside they do not exist.
 fn is_internal(path: &str) -> bool {
     path == "/internal" || path.starts_with("/internal/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_leads_to_the_one_workload_or_to_its_tenants_own() {
+        let routes = LiveRoutes::default();
+        let host = |label: &str| label.parse::<DashboardHost>().unwrap();
+        assert!(routes.workload_of(&host("clv--acme")).is_none() && !routes.not_ready_because().is_empty());
+        let workloads = ["dash-clv", "dash-own--acme"].map(|name| name.parse().unwrap()).to_vec();
+        routes.take(RouteTable { workloads });
+        let name = |label: &str| routes.workload_of(&host(label)).map(|workload| workload.name());
+        assert_eq!(name("clv--anybody").as_deref(), Some("dash-clv"));
+        assert_eq!(name("own--acme").as_deref(), Some("dash-own--acme"));
+        assert_eq!(name("own--globex"), None);
+        assert_eq!(name("none--acme"), None);
+        assert!(routes.not_ready_because().is_empty());
+        routes.take(RouteTable::default());
+        assert_eq!(name("clv--acme"), None, "it is gone");
+    }
 }

@@ -25,6 +25,7 @@ mod header_rules;
 mod identity;
 mod login;
 mod metrics;
+mod probe;
 mod revocations;
 mod sessions;
 pub mod settings;

@@ -1,7 +1,11 @@
 //! Signing in by authorization code with PKCE (RFC 6749, section 4.1; RFC 7636), on the dashboard's own host.
 //!
-//! Between the redirect and the callback the verifier travels in a sealed cookie, so that nothing is kept here.
+//! Between the redirect and the callback the verifier travels in a sealed cookie, so that nothing is kept here and any
+//! sidecar of the workload can go on where another began.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
@@ -22,6 +26,8 @@ use crate::{
 
 /// How long a sign-in may take, in seconds.
 const TRANSACTION_LIFE: i64 = 600;
+/// AES-256 takes keys of this many bytes.
+const KEY_BYTES: usize = 32;
 /// Longest address that a person is brought back to; it travels in a cookie, and several sign-ins may be under way.
 const MAX_RETURN_TO: usize = 1024;
 
@@ -29,7 +35,8 @@ const MAX_RETURN_TO: usize = 1024;
 pub(crate) struct Login {
     public_url: PublicUrl,
     cookies: CookieNames,
-    key: LessSafeKey,
+    /// `None` until the API has said which key all sidecars of this workload use.
+    key: ArcSwapOption<LessSafeKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,10 +55,29 @@ struct Callback {
 }
 
 impl Login {
-    pub(crate) fn new(public_url: PublicUrl) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, &random_bytes::<32>()).expect("AES-256 takes keys of 32 bytes");
+    /// With a key of its own: for a decoy, which never finishes what it begins.
+    pub(crate) fn alone(public_url: PublicUrl) -> Self {
+        let login = Self::shared(public_url);
+        login.use_key(&random_bytes::<KEY_BYTES>());
+        login
+    }
+
+    /// With the key that [`use_key`](Self::use_key) brings: any sidecar of a workload may finish what another began.
+    pub(crate) fn shared(public_url: PublicUrl) -> Self {
         let cookies = CookieNames::new(public_url.is_secure());
-        Self { public_url, cookies, key: LessSafeKey::new(key) }
+        Self { public_url, cookies, key: ArcSwapOption::empty() }
+    }
+
+    /// Seals and opens with this key from now on. False for what is no key.
+    pub(crate) fn use_key(&self, key: &[u8]) -> bool {
+        let Ok(key) = UnboundKey::new(&AES_256_GCM, key) else { return false };
+        self.key.store(Some(Arc::new(LessSafeKey::new(key))));
+        true
+    }
+
+    /// Whether anybody can sign in yet.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.load().is_some()
     }
 
     pub(crate) fn cookies(&self) -> &CookieNames {
@@ -154,7 +180,7 @@ impl Login {
         let nonce = random_bytes::<NONCE_LEN>();
         let mut sealed = serde_json::to_vec(transaction).ok()?;
         let aad = Aad::from(host.to_string().into_bytes());
-        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).ok()?;
+        self.key.load_full()?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).ok()?;
         let mut bytes = nonce.to_vec();
         bytes.append(&mut sealed);
         Some(URL_SAFE_NO_PAD.encode(bytes))
@@ -166,7 +192,8 @@ impl Login {
         let mut sealed = sealed.to_vec();
         let aad = Aad::from(host.to_string().into_bytes());
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = self.key.open_in_place(nonce, aad, &mut sealed).ok()?;
+        let key = self.key.load_full()?;
+        let plain = key.open_in_place(nonce, aad, &mut sealed).ok()?;
         serde_json::from_slice(plain).ok()
     }
 }
@@ -203,7 +230,7 @@ mod tests {
     use super::*;
 
     fn login() -> Login {
-        Login::new("http://kyros.localhost:8080".parse().unwrap())
+        Login::alone("http://kyros.localhost:8080".parse().unwrap())
     }
 
     fn parts(target: &str, cookie: Option<&str>) -> Parts {
@@ -236,6 +263,20 @@ mod tests {
         assert!(self::login().unseal(&host, &sealed).is_none());
         assert!(login.unseal(&host, &sealed[..sealed.len() - 2]).is_none());
         assert!(login.unseal(&host, "").is_none());
+    }
+
+    #[test]
+    fn a_sidecar_finishes_what_another_of_its_workload_began() {
+        let shared = || Login::shared("http://kyros.localhost:8080".parse().unwrap());
+        let (one, other, host) = (shared(), shared(), "clv--acme".parse().unwrap());
+        let transaction = Transaction { state: "s".into(), verifier: "v".into(), return_to: "/".into(), expires_at: 1 };
+        assert!(one.seal(&host, &transaction).is_none() && !one.has_key(), "no key yet");
+        assert!(!one.use_key(&[7; 16]), "too short");
+        assert!(one.use_key(&[7; KEY_BYTES]) && other.use_key(&[7; KEY_BYTES]));
+        let sealed = one.seal(&host, &transaction).unwrap();
+        assert_eq!(other.unseal(&host, &sealed).unwrap().state, "s");
+        assert!(other.use_key(&[8; KEY_BYTES]));
+        assert!(other.unseal(&host, &sealed).is_none(), "another workload's");
     }
 
     #[tokio::test]

@@ -1,9 +1,15 @@
 //! What a sidecar and a gateway are told at the start: flags, or `KYROS_` variables of the same name.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::Args;
-use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl, TenantId};
+use http::uri::PathAndQuery;
+use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl, TenantId, Workload};
 use thiserror::Error;
 use url::Url;
 
@@ -62,6 +68,23 @@ pub struct SidecarSettings {
     #[arg(long, env = "KYROS_BEHIND_GATEWAY", default_value_t = false, action = clap::ArgAction::Set)]
     pub behind_gateway: bool,
 
+    /// The pod's own address. The sidecar is not ready while the dashboard answers there: it could be reached around the
+    /// sidecar.
+    #[arg(long, env = "KYROS_POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+
+    /// What the dashboard's startup probe asks on loopback: PORT to connect, PORT/path to GET.
+    #[arg(long, env = "KYROS_PROBE_STARTUP")]
+    pub probe_startup: Option<ProbeTarget>,
+
+    /// The same for its readiness probe.
+    #[arg(long, env = "KYROS_PROBE_READINESS")]
+    pub probe_readiness: Option<ProbeTarget>,
+
+    /// The same for its liveness probe.
+    #[arg(long, env = "KYROS_PROBE_LIVENESS")]
+    pub probe_liveness: Option<ProbeTarget>,
+
     /// Largest request body, in bytes.
     #[arg(long, env = "KYROS_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     pub max_body_bytes: u64,
@@ -90,54 +113,110 @@ pub struct GatewaySettings {
     #[arg(long, env = "KYROS_API_UPSTREAM")]
     pub api_upstream: String,
 
-    /// Where each dashboard's sidecar is: slug=host:port, separated by commas. A template such as
-    /// kyros-{dashboard}:4180 serves every slug.
-    #[arg(long, env = "KYROS_ROUTES")]
-    pub routes: Routes,
+    /// Where each dashboard's sidecar is: slug=host:port, separated by commas. Without it the API says which there are.
+    #[arg(long, env = "KYROS_ROUTES", required_unless_present = "workload_token")]
+    pub routes: Option<Routes>,
+
+    /// Where the Services of the workloads are that the API names: an address with {service} in it.
+    #[arg(long, env = "KYROS_SERVICE_TEMPLATE", default_value = "{service}.default.svc:80")]
+    pub service_template: ServiceTemplate,
+
+    /// The file with the gateway's own token, with which it asks the API where the sidecars are.
+    #[arg(long, env = "KYROS_WORKLOAD_TOKEN")]
+    pub workload_token: Option<PathBuf>,
+
+    /// Health, readiness and metrics.
+    #[arg(long, env = "KYROS_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
 
     /// How long requests in flight may take to end after SIGTERM, in seconds.
     #[arg(long, env = "KYROS_DRAIN", default_value = "25", value_parser = seconds)]
     pub drain: Duration,
 }
 
-/// Where the sidecars are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Routes {
-    /// Named one by one.
-    Table(Vec<(DashboardSlug, String)>),
-    /// An address with `{dashboard}` in it.
-    Template(String),
-}
+/// Where the sidecars are, named one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes(pub Vec<(DashboardSlug, String)>);
 
 /// Why a text is not a set of routes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("routes: {0:?} is not slug=host:port, and there is no {{dashboard}} in it")]
+#[error("routes: {0:?} is not slug=host:port")]
 pub struct RoutesError(String);
 
 impl FromStr for Routes {
     type Err = RoutesError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.contains("{dashboard}") {
-            return Ok(Self::Template(text.to_owned()));
-        }
         let entry = |part: &str| {
             let (slug, address) = part.split_once('=').ok_or_else(|| RoutesError(part.to_owned()))?;
             Ok((slug.trim().parse().map_err(|_| RoutesError(part.to_owned()))?, address.trim().to_owned()))
         };
-        text.split(',').filter(|part| !part.trim().is_empty()).map(entry).collect::<Result<_, _>>().map(Self::Table)
+        text.split(',').filter(|part| !part.trim().is_empty()).map(entry).collect::<Result<_, _>>().map(Self)
     }
 }
 
 impl Routes {
-    /// The sidecar of a dashboard, if there can be one.
+    /// The sidecar of a dashboard, if there is one.
     pub fn address_of(&self, dashboard: &DashboardSlug) -> Option<String> {
-        match self {
-            Self::Table(entries) => {
-                entries.iter().find(|(slug, _)| slug == dashboard).map(|(_, address)| address.clone())
-            }
-            Self::Template(template) => Some(template.replace("{dashboard}", dashboard.as_str())),
+        self.0.iter().find(|(slug, _)| slug == dashboard).map(|(_, address)| address.clone())
+    }
+}
+
+/// How the address of a workload's Service follows from its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTemplate(String);
+
+/// Why a text is no template.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?}: write host:port with {{service}} in it, such as {{service}}.default.svc:80")]
+pub struct ServiceTemplateError(String);
+
+impl FromStr for ServiceTemplate {
+    type Err = ServiceTemplateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_address =
+            text.replace("{service}", "x").parse::<http::uri::Authority>().is_ok_and(|a| a.port().is_some());
+        if text.contains("{service}") && is_address {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ServiceTemplateError(text.to_owned()))
         }
+    }
+}
+
+impl ServiceTemplate {
+    /// The address of a workload's sidecars.
+    pub fn address_of(&self, workload: &Workload) -> String {
+        self.0.replace("{service}", &workload.service_name())
+    }
+}
+
+/// What a probe asks on loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeTarget {
+    /// The port.
+    pub port: u16,
+    /// The path and query of a GET; without one a connection is enough.
+    pub path: Option<PathAndQuery>,
+}
+
+/// Why a text is no probe.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?}: write PORT to connect, or PORT/path to GET")]
+pub struct ProbeTargetError(String);
+
+impl FromStr for ProbeTarget {
+    type Err = ProbeTargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ProbeTargetError(text.to_owned());
+        let (port, path) = match text.find('/') {
+            Some(at) => (&text[..at], Some(text[at..].parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        Ok(Self { port, path })
     }
 }
 
@@ -150,14 +229,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes_name_sidecars_or_make_their_names() {
-        let clv: DashboardSlug = "clv".parse().unwrap();
+    fn routes_name_sidecars_one_by_one() {
         let table: Routes = "clv=127.0.0.1:1, risk=127.0.0.1:2".parse().unwrap();
-        assert_eq!(table.address_of(&clv).as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(table.address_of(&"clv".parse().unwrap()).as_deref(), Some("127.0.0.1:1"));
         assert_eq!(table.address_of(&"other".parse().unwrap()), None);
-        let template: Routes = "kyros-{dashboard}:4180".parse().unwrap();
-        assert_eq!(template.address_of(&clv).as_deref(), Some("kyros-clv:4180"));
-        assert!("clv".parse::<Routes>().is_err());
-        assert!("CLV=a:1".parse::<Routes>().is_err());
+        for bad in ["clv", "CLV=a:1", "kyros-{dashboard}:4180"] {
+            assert!(bad.parse::<Routes>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_services_address_follows_from_its_workload() {
+        let template: ServiceTemplate = "{service}.default.svc:80".parse().unwrap();
+        assert_eq!(template.address_of(&"dash-clv--acme".parse().unwrap()), "dash-clv--acme.default.svc:80");
+        for bad in ["service:80", "{service}", "http://{service}:80", ""] {
+            assert!(bad.parse::<ServiceTemplate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_probe_connects_or_gets() {
+        assert_eq!("8050".parse(), Ok(ProbeTarget { port: 8050, path: None }));
+        let get: ProbeTarget = "8050/up?x=1".parse().unwrap();
+        assert_eq!((get.port, get.path.unwrap().as_str()), (8050, "/up?x=1"));
+        for bad in ["", "/up", "0", "80 50", "8050/a b", "http://x"] {
+            assert!(bad.parse::<ProbeTarget>().is_err(), "{bad}");
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{ConnectionSlot, Limits, PeerAddr, admin::Operations};
+use kyros_http_server::{
+    ConnectionSlot, Limits, PeerAddr,
+    admin::{Operations, Probe},
+};
 use kyros_shared_config::{
     DashboardHost, DashboardSlug, KeyRing, TenantId, TenantVerifier,
     clock::unix_now,
@@ -33,6 +36,7 @@ use crate::{
     identity::Identity,
     login::Login,
     metrics::Metrics,
+    probe::{self, Exposure},
     revocations::Revocations,
     sessions::Sessions,
     tunnel,
@@ -42,6 +46,11 @@ use crate::{
 const BEARER_CACHE: u64 = 10_000;
 /// Kept no longer than this, so that a retired key stops working soon.
 const BEARER_CACHE_LIFE: Duration = Duration::from_mins(1);
+
+/// How often the sealing key is asked for again.
+const SEALING_KEY_EVERY: Duration = Duration::from_mins(5);
+/// How soon after a failure.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Why a sidecar does not start.
 #[derive(Debug, Error)]
@@ -120,6 +129,7 @@ struct Guarded {
     sessions: Option<Arc<Sessions>>,
     revocations: Revocations,
     upstream: Upstream,
+    exposure: Option<Exposure>,
 }
 
 impl Sidecar {
@@ -137,6 +147,7 @@ impl Sidecar {
         let sessions = api.clone().map(|api| Arc::new(Sessions::new(api, verifier.clone(), revocations.clone())));
         let public_url = settings.public_url.clone();
         let guarded = Guarded {
+            exposure: Exposure::of(&settings),
             upstream: Upstream::new(settings.upstream_timeout),
             bearer: Cache::builder().max_capacity(BEARER_CACHE).time_to_live(BEARER_CACHE_LIFE).build(),
             settings,
@@ -146,20 +157,26 @@ impl Sidecar {
             sessions,
             revocations,
         };
-        Ok(Self::with(Some(guarded), public_url))
+        let login = public_url.clone().map(if guarded.api.is_some() { Login::shared } else { Login::alone });
+        Ok(Self::with(Some(guarded), public_url, login))
     }
 
     /// Answers for hosts that name nothing, exactly as a sidecar answers somebody who is not signed in.
     pub(crate) fn decoy(public_url: kyros_shared_config::PublicUrl) -> Self {
-        Self::with(None, Some(public_url))
+        let login = Login::alone(public_url.clone());
+        Self::with(None, Some(public_url), Some(login))
     }
 
-    fn with(guarded: Option<Guarded>, public_url: Option<kyros_shared_config::PublicUrl>) -> Self {
+    fn with(
+        guarded: Option<Guarded>,
+        public_url: Option<kyros_shared_config::PublicUrl>,
+        login: Option<Login>,
+    ) -> Self {
         let ancestors = public_url.as_ref().map_or_else(|| "'none'".to_owned(), kyros_shared_config::PublicUrl::origin);
         let policy = format!("frame-ancestors {ancestors}");
         Self {
             guarded,
-            login: public_url.clone().map(Login::new),
+            login,
             public_url,
             frame_ancestors: HeaderValue::from_str(&policy)
                 .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")),
@@ -178,6 +195,13 @@ impl Sidecar {
             if let Some(api) = guarded.api.clone() {
                 let revocations = guarded.revocations.clone();
                 spawn_until(&background, async move { api.follow_revocations(&revocations).await });
+            }
+            if let (Some(api), Some(_)) = (guarded.api.clone(), &self.login) {
+                let sidecar = self.clone();
+                spawn_until(&background, async move { sidecar.keep_sealing_key(&api).await });
+            }
+            if let Some(exposure) = &guarded.exposure {
+                spawn_until(&background, exposure.clone().watch());
             }
             if let (Some(listener), Some(egress)) = (listeners.egress, guarded.egress()) {
                 tokio::spawn(egress.serve(listener, shutdown.clone()));
@@ -203,6 +227,20 @@ impl Sidecar {
         tunnels.close();
         if tokio::time::timeout(drain, tunnels.wait()).await.is_err() {
             tracing::warn!(sockets = tunnels.len(), "drain deadline passed, cutting sockets off");
+        }
+    }
+
+    /// All sidecars of a workload use the key that the API derives for it; it is asked for again now and then, for an API
+    /// that began anew.
+    async fn keep_sealing_key(&self, api: &ApiClient) {
+        let Some(login) = &self.login else { return };
+        loop {
+            match api.sealing_key().await {
+                Ok(key) if login.use_key(key.expose()) => (),
+                Ok(_) => tracing::warn!("the API's sealing key is no key"),
+                Err(error) => tracing::debug!(%error, "no sealing key yet"),
+            }
+            tokio::time::sleep(if login.has_key() { SEALING_KEY_EVERY } else { RETRY }).await;
         }
     }
 
@@ -494,15 +532,29 @@ fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send +
 
 impl Operations for Sidecar {
     fn not_ready_because(&self) -> Vec<String> {
-        match &self.guarded {
-            Some(guarded) if !guarded.keys.is_ready() => {
-                vec![format!("{}: no keys to verify tokens with yet", guarded.dashboard())]
-            }
-            Some(guarded) if guarded.api.is_some() && !guarded.revocations.is_informed() => {
-                vec![format!("{}: not told yet what has been revoked", guarded.dashboard())]
-            }
-            _ => Vec::new(),
-        }
+        let Some(guarded) = &self.guarded else { return Vec::new() };
+        let reasons = [
+            (!guarded.keys.is_ready(), "no keys to verify tokens with yet"),
+            (guarded.api.is_some() && !guarded.revocations.is_informed(), "not told yet what has been revoked"),
+            (self.login.as_ref().is_some_and(|login| !login.has_key()), "no key to seal sign-ins with yet"),
+            (
+                guarded.exposure.as_ref().is_some_and(Exposure::is_exposed),
+                "the dashboard answers on the pod's own address, around its sidecar: make it listen on 127.0.0.1",
+            ),
+        ];
+        let told = reasons.into_iter().filter(|(is_so, _)| *is_so);
+        told.map(|(_, reason)| format!("{}: {reason}", guarded.dashboard())).collect()
+    }
+
+    fn probe(&self, name: &str) -> Option<Probe> {
+        let settings = &self.guarded.as_ref()?.settings;
+        let target = match name {
+            "startup" => settings.probe_startup.as_ref(),
+            "readiness" => settings.probe_readiness.as_ref(),
+            "liveness" => settings.probe_liveness.as_ref(),
+            _ => None,
+        };
+        target.map(|target| Box::pin(probe::ask(target.clone())) as Probe)
     }
 
     fn metrics(&self) -> String {

@@ -155,7 +155,7 @@ async fn bad_tokens(up: &Up, client: &Client, user: &str, good: &str) -> Vec<(&'
         ("none", None),
         ("nonsense", Some("nonsense".to_owned())),
         ("user token", Some(user.to_owned())),
-        ("workload token", Some(std::fs::read_to_string(up.path("state/workloads/clv.jwt")).unwrap())),
+        ("workload token", Some(std::fs::read_to_string(up.path("state/workloads/clv/token")).unwrap())),
         ("forged signature", Some(forged)),
         ("no signature", Some(format!("eyJhbGciOiJub25lIiwia2lkIjoieCJ9.{claims}."))),
         ("expired", sign(&own, "u", unix_now() - 6)),

@@ -208,7 +208,7 @@ fn url_form(pairs: &[(&str, String)]) -> String {
 async fn workloads_introspect_their_own_tokens_and_revoke_their_own_sessions() {
     let up = up();
     let client = Client::new(&up.portal()).unwrap();
-    let assertion = |slug: &str| std::fs::read_to_string(up.path(&format!("state/workloads/{slug}.jwt"))).unwrap();
+    let assertion = |slug: &str| std::fs::read_to_string(up.path(&format!("state/workloads/{slug}/token"))).unwrap();
     let post = |path: &'static str, slug: Option<&str>, extra: Vec<(&'static str, String)>| {
         let mut pairs = extra;
         if let Some(slug) = slug {

@@ -58,7 +58,7 @@ impl OAuthError {
 
     /// RFC 6749, section 4.1.2.1: not a verdict, ask again.
     pub(crate) fn temporarily_unavailable() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "grants are being changed, ask again")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "grants are not certain now, ask again")
     }
 
     pub(crate) fn server_error(error: &dyn std::fmt::Display) -> Self {

@@ -59,7 +59,7 @@ pub(crate) struct Exchanged {
         (status = 400, description = "invalid_request, invalid_target or unsupported_grant_type"),
         (status = 401, description = "No valid user token (JSON form)"),
         (status = 415, description = "Neither a form nor JSON"),
-        (status = 503, description = "temporarily_unavailable: grants are being changed, ask again"),
+        (status = 503, description = "temporarily_unavailable: grants are not certain now, ask again"),
     ))]
 pub(crate) async fn exchange(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
     let result = if is_form(&headers) {

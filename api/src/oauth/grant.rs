@@ -26,13 +26,14 @@ pub(crate) enum Decision {
     Granted { token: SignedToken, tenant_uid: String },
     /// Not a member, not granted, suspended, or not there: one answer.
     Denied,
-    /// An earlier change of grants is not in force yet, so that nothing may be granted; ask again.
+    /// An earlier change of grants is not in force yet, or nobody knows whether there was one; ask again.
     Unavailable,
 }
 
 /// Grants or denies. Never widens: the tenant must be in the token, in the tenant's members, and the dashboard in its list.
 pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, IssuerError> {
-    if !app.revoker.is_enforcing() {
+    // Fail closed: a change that is not in force yet, or that the read model may not have heard of.
+    if !app.revoker.is_enforcing() || !app.projection_is_current() {
         return Ok(Decision::Unavailable);
     }
     let snapshot = app.metadata.snapshot();

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kyros_shared_config::{
-    Actor, DashboardSlug, TenantId,
+    Actor, TenantId, Workload,
     clock::unix_now,
     crypto::{random_id, sha256_base64url},
 };
@@ -22,6 +22,7 @@ use crate::{
     reply::json_no_store,
     state::App,
     store::{AppSession, AuditLine, CodeGrant, Outcome, TakenCode},
+    workload_trust::Caller,
 };
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -37,14 +38,16 @@ struct TokenAnswer {
     refresh_expires_in: i64,
 }
 
-/// The dashboard whose sidecar speaks.
-fn client(app: &App, form: &OAuthForm) -> Result<DashboardSlug, OAuthError> {
+/// The workload whose sidecar speaks.
+async fn client(app: &App, form: &OAuthForm) -> Result<Workload, OAuthError> {
     if form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
         return Err(OAuthError::invalid_client());
     }
     let assertion = form.get("client_assertion").ok_or_else(OAuthError::invalid_client)?;
-    let workload = app.workload_verifier.verify(assertion).map_err(|_| OAuthError::invalid_client())?;
-    DashboardSlug::from_audience(&workload.subject).ok_or_else(OAuthError::invalid_client)
+    match app.caller(assertion).await {
+        Some(Caller::Sidecar(workload)) => Ok(workload),
+        Some(Caller::Gateway) | None => Err(OAuthError::invalid_client()),
+    }
 }
 
 /// Redeem an authorization code or renew a tenant token.
@@ -54,14 +57,14 @@ fn client(app: &App, form: &OAuthForm) -> Result<DashboardSlug, OAuthError> {
         (status = 200, description = "A tenant token and, for a code, an app session", body = serde_json::Value),
         (status = 400, description = "invalid_request, invalid_grant or unsupported_grant_type"),
         (status = 401, description = "invalid_client"),
-        (status = 503, description = "temporarily_unavailable: grants are being changed, ask again"),
+        (status = 503, description = "temporarily_unavailable: grants are not certain now, ask again"),
     ))]
 pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
     let result = async {
-        let dashboard = client(&app, &form)?;
+        let workload = client(&app, &form).await?;
         match form.required("grant_type")? {
-            "authorization_code" => redeem(&app, &form, &dashboard).await,
-            "refresh_token" => renew(&app, &form, &dashboard).await,
+            "authorization_code" => redeem(&app, &form, &workload).await,
+            "refresh_token" => renew(&app, &form, &workload).await,
             _ => Err(OAuthError::unsupported_grant_type()),
         }
     };
@@ -72,12 +75,12 @@ pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
 }
 
 /// RFC 6749, section 4.1.3, with PKCE (RFC 7636, section 4.6).
-async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
+async fn redeem(app: &App, form: &OAuthForm, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
     let code_challenge = sha256_base64url(form.required("code_verifier")?.as_bytes());
     let sid = random_id();
     let taken = TakenCode {
         code: form.required("code")?,
-        dashboard,
+        dashboard: &workload.dashboard,
         redirect_uri: form.required("redirect_uri")?,
         code_challenge: &code_challenge,
         app_sid: &sid,
@@ -86,7 +89,7 @@ async fn redeem(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Resul
     let uid_of = |tenant: &TenantId| snapshot.tenants.get(tenant).map(|record| record.uid.clone());
     let granted = app.store.take_code(&taken, uid_of).await.map_err(|error| OAuthError::server_error(&error))?;
     match granted {
-        CodeGrant::Granted { handle, app: session } => match issue(app, &session).await {
+        CodeGrant::Granted { handle, app: session } => match issue(app, &session, workload).await {
             Ok(answer) => Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer }),
             // The code is spent and nobody has the handle: a session that could never be used must not live on.
             Err(error) => {
@@ -110,15 +113,19 @@ async fn end(app: &App, sid: String) -> Result<(), OAuthError> {
 }
 
 /// RFC 6749, section 6. The handle stays the same: it is bound to this workload and never seen by a script.
-async fn renew(app: &App, form: &OAuthForm, dashboard: &DashboardSlug) -> Result<TokenAnswer, OAuthError> {
+async fn renew(app: &App, form: &OAuthForm, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
     let handle = form.required("refresh_token")?;
-    let found = app.store.app_session(handle, dashboard).await.map_err(|error| OAuthError::server_error(&error))?;
-    issue(app, &found.ok_or_else(OAuthError::invalid_grant)?).await
+    let found = app.store.app_session(handle, &workload.dashboard).await;
+    let found = found.map_err(|error| OAuthError::server_error(&error))?;
+    issue(app, &found.ok_or_else(OAuthError::invalid_grant)?, workload).await
 }
 
-/// A token for an app session, as the grants are now.
-async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuthError> {
+/// A token for an app session, as the grants are now. A workload that serves one tenant gets no other's, whatever it holds.
+async fn issue(app: &App, app_session: &AppSession, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
     let AppSession { sid, tenant, tenant_uid, dashboard, session } = app_session;
+    if !workload.serves(tenant) {
+        return Err(OAuthError::invalid_grant());
+    }
     let decision = random_id();
     let client_id = dashboard.audience();
     let request = grant::Request {
@@ -172,9 +179,9 @@ async fn issue(app: &App, app_session: &AppSession) -> Result<TokenAnswer, OAuth
     ))]
 pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response {
     let result = async {
-        let dashboard = client(&app, &form)?;
+        let workload = client(&app, &form).await?;
         let handle = form.required("token")?;
-        app.revoker.end_app_session(handle, &dashboard).await.map_err(|error| OAuthError::server_error(&error))
+        app.revoker.end_app_session(handle, &workload.dashboard).await.map_err(|error| OAuthError::server_error(&error))
     };
     match result.await {
         Ok(()) => json_no_store(StatusCode::OK, &json!({})),
@@ -191,17 +198,15 @@ pub(crate) async fn revoke(State(app): State<App>, form: OAuthForm) -> Response 
         (status = 401, description = "invalid_client"),
     ))]
 pub(crate) async fn introspect(State(app): State<App>, form: OAuthForm) -> Response {
-    let result = (|| {
-        let dashboard = client(&app, &form)?;
-        Ok((dashboard, form.required("token")?))
-    })();
-    let (dashboard, token) = match result {
+    let result = async { Ok((client(&app, &form).await?, form.required("token")?)) };
+    let (workload, token) = match result.await {
         Ok(found) => found,
         Err(error) => return OAuthError::into_response(error),
     };
     let scope = app.tenant_verifier.verify(token).ok().filter(|scope| {
         let snapshot = app.metadata.snapshot();
-        *scope.dashboard() == dashboard
+        *scope.dashboard() == workload.dashboard
+            && workload.serves(scope.tenant())
             && !app.revoker.is_revoked(scope)
             && snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some()
     });

@@ -67,13 +67,14 @@ impl Kind {
     }
 }
 
-/// What a rule is about. The two rules at the root look at the name; a `fieldPath` cannot say so, because an API server
-/// takes only paths that the schema spells out, and `metadata` is not among them.
+/// What a rule is about. The rules at the root look at the name or at the spec as a whole; a `fieldPath` cannot say so,
+/// because an API server takes only paths that the schema spells out, and `metadata` is not among them.
 fn subject(field_path: &str, rule: &str) -> Path {
-    if field_path.is_empty() && rule.contains("self.metadata.name") {
-        Path(["metadata", "name"].map(|key| Step::Key(key.to_owned())).to_vec())
-    } else {
-        Path::parse(field_path)
+    let keys = |keys: &[&str]| Path(keys.iter().map(|key| Step::Key((*key).to_owned())).collect());
+    match field_path {
+        "" if rule.contains("self.metadata.name") => keys(&["metadata", "name"]),
+        "" if rule.contains("self.spec.") => keys(&["spec"]),
+        path => Path::parse(path),
     }
 }
 

@@ -144,7 +144,8 @@ fn what_must_be_there_is_missed() {
     let text = TENANT.replace("  name: acme\n", "  name:\n");
     assert_eq!(problems(&text), ["a.yaml:4: missing field `metadata.name`"]);
     let text = DASHBOARD.replace("  image: example/clv:1\n", "");
-    assert_eq!(problems(&text), ["a.yaml:5: missing field `spec.image`"]);
+    let neither = "set exactly one of spec.image and spec.serviceRef; isolation: PerTenant needs spec.image";
+    assert_eq!(problems(&text), [format!("a.yaml:5: {neither}")]);
     let text = TENANT.split("spec:").next().unwrap();
     assert_eq!(problems(text), ["a.yaml:1: missing field `spec`"]);
 }

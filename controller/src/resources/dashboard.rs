@@ -56,7 +56,8 @@ use crate::{
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::name_format(),
-    validation = rules::name_length()
+    validation = rules::name_length(),
+    validation = rules::image_or_service()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DashboardSpec {
@@ -69,9 +70,14 @@ pub struct DashboardSpec {
     #[schemars(length(max = limits::DESCRIPTION_LENGTH))]
     pub description: String,
 
-    /// The container image.
+    /// The container image that the controller runs. Leave it out for a workload that exists: see `serviceRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = limits::IMAGE_LENGTH), regex(pattern = limits::IMAGE_PATTERN))]
-    pub image: String,
+    pub image: Option<String>,
+
+    /// A workload that somebody else runs and that the sidecar is injected into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_ref: Option<ServiceRef>,
 
     /// Where the container listens, on loopback.
     #[serde(default = "default_port")]
@@ -118,6 +124,16 @@ pub struct DashboardSpec {
     /// Tells when the container must be restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness_probe: Option<Probe>,
+}
+
+/// The Service in front of a workload that exists. Its selector says which pods are guarded: from then on only the gateway
+/// reaches them, and only through their sidecar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRef {
+    /// The Service's name, in the same namespace.
+    #[schemars(length(min = 1, max = limits::SERVICE_NAME_LENGTH), regex(pattern = limits::SERVICE_NAME_PATTERN))]
+    pub name: String,
 }
 
 /// How the tenants of one dashboard are kept apart.

@@ -22,6 +22,15 @@ pub(super) fn name_length() -> Rule {
         .reason(Reason::FieldValueInvalid)
 }
 
+/// A dashboard is run here or exists already, and `PerTenant` needs workloads that the controller can multiply.
+pub(super) fn image_or_service() -> Rule {
+    Rule::new(
+        "has(self.spec.image) != has(self.spec.serviceRef) && (has(self.spec.image) || self.spec.isolation == 'Shared')",
+    )
+    .message("set exactly one of spec.image and spec.serviceRef; isolation: PerTenant needs spec.image")
+    .reason(Reason::FieldValueInvalid)
+}
+
 /// The dashboard and its sidecar share one network namespace.
 pub(super) fn port_not_reserved() -> Rule {
     let ports = limits::PORTS_RESERVED.map(|port| port.to_string()).join(", ");

@@ -116,7 +116,7 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
 
     let dashboard = schema::<Dashboard>();
     let spec = &dashboard["properties"]["spec"];
-    assert_eq!(spec["required"], json!(["image", "title"]));
+    assert_eq!(spec["required"], json!(["title"]));
     assert_eq!(spec["properties"]["isolation"]["enum"], json!(["Shared", "PerTenant"]));
     assert_eq!(spec["properties"]["isolation"]["default"], "Shared");
     assert_eq!(spec["properties"]["port"]["maximum"].as_f64(), Some(f64::from(limits::PORT_MAX)));

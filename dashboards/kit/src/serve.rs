@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, process::ExitCode};
 
 use axum::Router;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kyros_http_server::{Limits, serve_router, shutdown_on_signal};
-use kyros_shared_config::telemetry::{LogArgs, run_program};
+use kyros_shared_config::telemetry::{LogArgs, healthcheck, run_program};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -40,9 +40,22 @@ struct Cli {
     settings: DashboardSettings,
 }
 
+#[derive(Subcommand)]
+enum Tool {
+    /// Ask a part whether it is well; for images that hold no other program.
+    Healthcheck {
+        /// Such as <http://127.0.0.1:8050/assets/kit.css>.
+        url: Url,
+    },
+}
+
 /// The whole program of a dashboard: settings, logs, listener, an orderly end.
 pub async fn run(name: &'static str, version: &'static str, router: fn(DataClient) -> Router) -> ExitCode {
-    let matches = Cli::command().name(name).version(version).get_matches();
+    let command = Tool::augment_subcommands(Cli::command()).subcommand_required(false).subcommand_negates_reqs(true);
+    let matches = command.name(name).version(version).get_matches();
+    if let Ok(Tool::Healthcheck { url }) = Tool::from_arg_matches(&matches) {
+        return healthcheck(&url).await;
+    }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let main = async {
         let listener = TcpListener::bind(cli.settings.listen).await?;

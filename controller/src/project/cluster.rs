@@ -1,0 +1,469 @@
+//! The cluster source: the read model is kept equal to the `Tenant` and `Dashboard` resources of one namespace.
+//!
+//! The order of events within one watch is the API server's; nothing is decided by comparing resource versions. A watch that
+//! had to begin anew lists everything, so what was missed meanwhile is made good. Events are written in batches: one
+//! transaction for all that came together.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::ListParams,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use kyros_metadata::{
+    Change, CompleteList, DashboardRecord, Listed, MetadataError, TenantRecord, Version, Writer, digest,
+};
+use kyros_shared_config::{ClusterKeys, clock::unix_now};
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ProjectError, ProjectSettings,
+    records::{BadName, dashboard_record, tenant_record},
+};
+use crate::{
+    cluster::{ClusterError, call, connect, watch_problem},
+    resources::{Dashboard, Tenant},
+};
+
+/// Most events that are written in one transaction.
+const BATCH: usize = 256;
+/// How often an unchanged state is confirmed, for the readers' check of its age.
+const CONFIRM_EVERY: Duration = Duration::from_mins(1);
+/// How often the read model is compared with a fresh list; a tenth more or less, so that many pods do not ask at once.
+const DRIFT_EVERY: Duration = Duration::from_mins(10);
+/// A difference that is still there after this long is no change under way.
+const DRIFT_SETTLE: Duration = Duration::from_secs(5);
+/// How often the cluster's keys are read; a rotated key is published long before it signs.
+const KEYS_EVERY: Duration = Duration::from_mins(5);
+/// How long to wait before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+type Guarded<K> = DeserializeGuard<K>;
+
+/// What a watch saw, of either kind.
+enum Seen {
+    Tenant(Box<Event<Guarded<Tenant>>>),
+    Dashboard(Box<Event<Guarded<Dashboard>>>),
+}
+
+type Events = BoxStream<'static, Vec<Result<Seen, String>>>;
+
+/// Projects one namespace of a cluster.
+pub(super) struct ClusterProjector {
+    client: Client,
+    namespace: String,
+    writer: Writer,
+    keys: Option<PathBuf>,
+    metrics: Arc<ProjectionMetrics>,
+    events: Events,
+    tenants: Listing<TenantRecord>,
+    dashboards: Listing<DashboardRecord>,
+    /// Changes not written yet: those of this batch, and before the first complete list all that came early.
+    pending: Vec<Change>,
+    last_problem: String,
+}
+
+/// One kind's list while it is being read.
+struct Listing<R> {
+    reading: Option<Listed<R>>,
+    complete: Option<Listed<R>>,
+}
+
+impl<R> Default for Listing<R> {
+    fn default() -> Self {
+        Self { reading: None, complete: None }
+    }
+}
+
+impl ClusterProjector {
+    /// Writes the first complete list of both kinds and the cluster's keys; asks on until the cluster answers or `shutdown`.
+    pub(super) async fn start(
+        namespace: &str,
+        settings: &ProjectSettings,
+        metrics: Arc<ProjectionMetrics>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, ProjectError> {
+        let client = connect().await?;
+        let writer = Writer::open(&settings.metadata_db).await?;
+        let mut projector = Self {
+            events: watch(&client, namespace),
+            client,
+            namespace: namespace.to_owned(),
+            writer,
+            keys: settings.cluster_keys.clone(),
+            metrics,
+            tenants: Listing::default(),
+            dashboards: Listing::default(),
+            pending: Vec::new(),
+            last_problem: String::new(),
+        };
+        let first = async {
+            while let Err(error) = projector.write_keys().await {
+                tracing::warn!(%error, "cluster keys not read yet");
+                tokio::time::sleep(RETRY).await;
+            }
+            while !projector.metrics.is_synced() {
+                if let Some(batch) = projector.events.next().await {
+                    projector.take_in(batch).await?;
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            done = first => done.map(|()| projector),
+            () = shutdown.cancelled() => Err(ProjectError::Stopped),
+        }
+    }
+
+    /// Follows the cluster until `shutdown`.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut confirm = ticks(CONFIRM_EVERY);
+        let mut keys = ticks(KEYS_EVERY);
+        let mut drift = ticks(jittered(DRIFT_EVERY));
+        loop {
+            let done = tokio::select! {
+                Some(batch) = self.events.next() => self.take_in(batch).await,
+                _ = confirm.tick() => self.confirm().await,
+                _ = keys.tick() => self.write_keys().await,
+                _ = drift.tick() => self.check_drift().await,
+                () = shutdown.cancelled() => return,
+            };
+            match done {
+                Ok(()) => (),
+                // What could not be written is lost to this watch: begin again with a complete list.
+                Err(ProjectError::Metadata(error)) => {
+                    tracing::error!(%error, "not projected, listing again");
+                    tokio::time::sleep(RETRY).await;
+                    self.start_over();
+                }
+                Err(error) => self.report(error.to_string()),
+            }
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.events = watch(&self.client, &self.namespace);
+        self.pending.clear();
+        self.tenants.reading = None;
+        self.dashboards.reading = None;
+    }
+
+    /// Says a problem once, not with every attempt.
+    fn report(&mut self, problem: String) {
+        if problem != self.last_problem {
+            tracing::error!("the last good state stays: {problem}");
+        }
+        self.last_problem = problem;
+    }
+
+    async fn take_in(&mut self, batch: Vec<Result<Seen, String>>) -> Result<(), ProjectError> {
+        for seen in batch {
+            match seen {
+                Ok(Seen::Tenant(event)) => self.take_tenant(*event).await?,
+                Ok(Seen::Dashboard(event)) => self.take_dashboard(*event).await?,
+                Err(problem) => {
+                    self.report(problem);
+                    continue;
+                }
+            }
+            self.last_problem.clear();
+            self.metrics.last_event.set(unix_now());
+        }
+        self.flush().await?;
+        Ok(())
+    }
+
+    async fn take_tenant(&mut self, event: Event<Guarded<Tenant>>) -> Result<(), MetadataError> {
+        let unreadable = self.metrics.unreadable.clone();
+        let read = |guarded: &Guarded<Tenant>| readable(guarded, tenant_record, &unreadable);
+        let change = match event {
+            Event::Init => {
+                self.tenants.begin();
+                None
+            }
+            Event::InitApply(tenant) => {
+                self.tenants.add(read(&tenant), &tenant);
+                None
+            }
+            Event::InitDone => {
+                self.flush().await?;
+                self.tenants.end();
+                return self.relist().await;
+            }
+            Event::Apply(tenant) => read(&tenant).map(Change::PutTenant),
+            Event::Delete(tenant) => Some(Change::RemoveTenant { name: tenant.name_any(), uid: uid(&tenant) }),
+        };
+        self.pending.extend(change);
+        Ok(())
+    }
+
+    async fn take_dashboard(&mut self, event: Event<Guarded<Dashboard>>) -> Result<(), MetadataError> {
+        let unreadable = self.metrics.unreadable.clone();
+        let read = |guarded: &Guarded<Dashboard>| readable(guarded, dashboard_record, &unreadable);
+        let change = match event {
+            Event::Init => {
+                self.dashboards.begin();
+                None
+            }
+            Event::InitApply(dashboard) => {
+                self.dashboards.add(read(&dashboard), &dashboard);
+                None
+            }
+            Event::InitDone => {
+                self.flush().await?;
+                self.dashboards.end();
+                return self.relist().await;
+            }
+            Event::Apply(dashboard) => read(&dashboard).map(Change::PutDashboard),
+            Event::Delete(dashboard) => {
+                Some(Change::RemoveDashboard { name: dashboard.name_any(), uid: uid(&dashboard) })
+            }
+        };
+        self.pending.extend(change);
+        Ok(())
+    }
+
+    /// Writes what is complete: both kinds the first time, whichever was listed again later.
+    async fn relist(&mut self) -> Result<(), MetadataError> {
+        let first = !self.metrics.is_synced();
+        if first && (self.tenants.complete.is_none() || self.dashboards.complete.is_none()) {
+            return Ok(());
+        }
+        let list = CompleteList { tenants: self.tenants.complete.take(), dashboards: self.dashboards.complete.take() };
+        let applied = self.writer.relist(&list).await?;
+        tracing::info!(
+            epoch = applied.epoch,
+            tenants = list.tenants.as_ref().map(|listed| listed.records.len()),
+            dashboards = list.dashboards.as_ref().map(|listed| listed.records.len()),
+            pruned = applied.tenants_pruned + applied.dashboards_pruned,
+            "applied"
+        );
+        self.metrics.synced();
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), MetadataError> {
+        if !self.metrics.is_synced() || self.pending.is_empty() {
+            return Ok(());
+        }
+        self.writer.apply(&self.pending).await?;
+        self.metrics.changes.inc_by(self.pending.len() as u64);
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Confirms the state, if the cluster answers and no watch is failing: otherwise its age must show.
+    async fn confirm(&mut self) -> Result<(), ProjectError> {
+        if !self.last_problem.is_empty() {
+            return Ok(());
+        }
+        let tenants: Api<Tenant> = Api::namespaced(self.client.clone(), &self.namespace);
+        let one = ListParams::default().limit(1);
+        call(|| "confirming the state".to_owned(), tenants.list_metadata(&one)).await?;
+        self.metrics.last_event.set(unix_now());
+        Ok(self.writer.confirm().await?)
+    }
+
+    /// Compares the read model with a fresh list; a difference that lasts means that a watch lost something.
+    async fn check_drift(&mut self) -> Result<(), ProjectError> {
+        if !self.differs().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(DRIFT_SETTLE).await;
+        while let Some(Some(batch)) = self.events.next().now_or_never() {
+            self.take_in(batch).await?;
+        }
+        if self.differs().await? {
+            tracing::error!("the read model is not what the cluster has, listing again");
+            self.metrics.drifted.inc();
+            self.start_over();
+        }
+        Ok(())
+    }
+
+    async fn differs(&mut self) -> Result<bool, ProjectError> {
+        let mut there = versions::<Tenant>(&self.client, &self.namespace, "Tenant").await?;
+        there.extend(versions::<Dashboard>(&self.client, &self.namespace, "Dashboard").await?);
+        Ok(digest(there) != digest(self.writer.versions().await?))
+    }
+
+    /// The issuer of the cluster's service-account tokens and its keys (Kubernetes: service account issuer discovery).
+    async fn write_keys(&mut self) -> Result<(), ProjectError> {
+        let Some(path) = self.keys.clone() else { return Ok(()) };
+        let issuer = document(&self.client, "/.well-known/openid-configuration").await?;
+        let keys = document(&self.client, "/openid/v1/jwks").await?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let keys =
+            ClusterKeys { issuer: text(&issuer["issuer"]), keys: keys["keys"].as_array().cloned().unwrap_or_default() };
+        keys.write(&path).map_err(|source| ProjectError::Keys { path, source })
+    }
+}
+
+impl<R> Listing<R> {
+    fn begin(&mut self) {
+        self.reading = Some(Listed { records: Vec::new(), unreadable: Vec::new() });
+    }
+
+    fn add<K: Resource>(&mut self, record: Option<R>, object: &K) {
+        let listed = self.reading.get_or_insert_with(|| Listed { records: Vec::new(), unreadable: Vec::new() });
+        match record {
+            Some(record) => listed.records.push(record),
+            None => listed.unreadable.push((object.name_any(), uid(object))),
+        }
+    }
+
+    fn end(&mut self) {
+        self.complete = self.reading.take();
+    }
+}
+
+async fn document(client: &Client, path: &str) -> Result<serde_json::Value, ClusterError> {
+    let request = http::Request::get(path).body(Vec::new()).map_err(|error| ClusterError::Call {
+        action: format!("reading {path}"),
+        source: Box::new(kube::Error::HttpError(error)),
+    })?;
+    call(|| format!("reading {path}"), client.request(request)).await
+}
+
+/// The record of a resource; `None`, and a line in the log, for one that cannot be read. One such object must not stop the
+/// watch, and must not take its last good row along.
+fn readable<K, R>(guarded: &Guarded<K>, record: impl Fn(&K) -> Result<R, BadName>, unreadable: &Counter) -> Option<R>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let reason = match &guarded.0 {
+        Ok(resource) => match record(resource) {
+            Ok(record) => return Some(record),
+            Err(error) => error.to_string(),
+        },
+        Err(invalid) => invalid.error.clone(),
+    };
+    unreadable.inc();
+    tracing::error!(kind = %K::kind(&()), name = guarded.name_any(), reason, "not readable, its last good row stays");
+    None
+}
+
+fn uid<K: Resource>(object: &K) -> String {
+    object.uid().unwrap_or_default()
+}
+
+fn watch(client: &Client, namespace: &str) -> Events {
+    let tenants =
+        watched::<Tenant>(client, namespace).map(|seen| seen.map(|event| Seen::Tenant(Box::new(event)))).boxed();
+    let dashboards =
+        watched::<Dashboard>(client, namespace).map(|seen| seen.map(|event| Seen::Dashboard(Box::new(event)))).boxed();
+    futures_util::stream::select(tenants, dashboards).ready_chunks(BATCH).boxed()
+}
+
+fn watched<K>(client: &Client, namespace: &str) -> BoxStream<'static, Result<Event<Guarded<K>>, String>>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
+    watcher::watcher(api, watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .map_err(|error| watch_problem(&K::plural(&()), &error))
+        .boxed()
+}
+
+async fn versions<K>(client: &Client, namespace: &str, kind: &'static str) -> Result<Vec<Version>, ClusterError>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let mut page = ListParams::default().limit(PAGE);
+    let mut versions = Vec::new();
+    loop {
+        let listed = call(|| format!("listing {}", K::plural(&())), api.list_metadata(&page)).await?;
+        versions.extend(listed.items.iter().map(|object| Version {
+            kind,
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+        }));
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(versions),
+        }
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(rand::random_range(0.9..1.1))
+}
+
+/// What the projector tells the operations port.
+pub struct ProjectionMetrics {
+    registry: Registry,
+    is_synced: AtomicBool,
+    last_event: Gauge,
+    changes: Counter,
+    drifted: Counter,
+    unreadable: Counter,
+}
+
+impl Default for ProjectionMetrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kyros_projection");
+        let (last_event, changes) = (Gauge::default(), Counter::default());
+        let (drifted, unreadable) = (Counter::default(), Counter::default());
+        registry.register("last_event_seconds", "When anything was last heard, Unix time", last_event.clone());
+        registry.register("changes", "Changes written between complete lists", changes.clone());
+        registry.register("drifted", "Times that the read model was not what the source had", drifted.clone());
+        registry.register("unreadable", "Resources that could not be read, each time", unreadable.clone());
+        Self { registry, is_synced: AtomicBool::new(false), last_event, changes, drifted, unreadable }
+    }
+}
+
+impl ProjectionMetrics {
+    pub(super) fn synced(&self) {
+        self.is_synced.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.is_synced.load(Ordering::Acquire)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

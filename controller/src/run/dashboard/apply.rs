@@ -1,0 +1,191 @@
+//! Step 4, apply: makes the cluster have what is desired, and not have what is no longer. Needs a client.
+//!
+//! A child that is as it was written last is not written again. One that is absent is made without force, so that whoever was
+//! faster is not overwritten; one that is ours is written with force and with the uid that was seen, so that a namesake is
+//! never hit; one that is somebody else's is left alone.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentStatus},
+        core::v1::{ConfigMap, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource as _, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use kyros_shared_config::crypto::sha256;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{
+    build::{Applied, Children, DASHBOARD_LABEL, Desired, MANAGER},
+    observe::{Existing, existing, version_of},
+};
+use crate::{
+    cluster::ClusterError,
+    run::context::{Child, Context, WriteError, Written},
+};
+
+/// Why not everything is as desired.
+#[derive(Debug, Error)]
+pub(in crate::run) enum ApplyError {
+    /// An object that is not ours has the name of one that would be.
+    #[error("{kind} {name} exists and belongs to somebody else: delete it, or name the dashboard differently")]
+    NameTaken {
+        /// The kind.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl From<ClusterError> for ApplyError {
+    fn from(error: ClusterError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+/// Writes what differs, in the order in which one child needs another, and prunes the rest. Pods come last: their policy is
+/// there before they are.
+pub(in crate::run) async fn apply(
+    context: &Context,
+    owner: &str,
+    dashboard: &str,
+    desired: Vec<Children<Desired>>,
+) -> Result<Vec<(Children<Applied>, Option<DeploymentStatus>)>, ApplyError> {
+    let mut applied = Vec::with_capacity(desired.len());
+    for children in desired {
+        apply_one_workload(context, owner, &children).await?;
+        let deployment = children.deployment.as_ref().map(ResourceExt::name_any);
+        let status = deployment.and_then(|name| context.deployment_status(&name));
+        applied.push((children.applied(), status));
+    }
+    prune(context, owner, dashboard, &applied).await?;
+    Ok(applied)
+}
+
+async fn apply_one_workload(context: &Context, owner: &str, children: &Children<Desired>) -> Result<(), ApplyError> {
+    // Without `..`: a new kind of child that nobody applies shall not compile.
+    let Children {
+        workload: _,
+        service_account,
+        config_map,
+        network_policy,
+        service,
+        pod_disruption_budget,
+        deployment,
+        stage: _,
+    } = children;
+    apply_child(context, owner, service_account).await?;
+    apply_child(context, owner, config_map).await?;
+    apply_child(context, owner, network_policy).await?;
+    apply_child(context, owner, service).await?;
+    if let Some(budget) = pod_disruption_budget {
+        apply_child(context, owner, budget).await?;
+    }
+    if let Some(deployment) = deployment {
+        apply_child(context, owner, deployment).await?;
+    }
+    Ok(())
+}
+
+async fn apply_child<K: Child>(context: &Context, owner: &str, desired: &K) -> Result<(), ApplyError> {
+    let (kind, name) = (kind::<K>(), desired.name_any());
+    let mut body = serde_json::to_value(desired).map_err(|error| {
+        let source = Box::new(kube::Error::SerdeError(error));
+        ClusterError::Call { action: format!("writing {kind} {name}"), source }
+    })?;
+    let digest = sha256(body.to_string().as_bytes());
+    let mut params = PatchParams::apply(MANAGER);
+    match existing::<K>(context, &name, owner).await? {
+        Existing::Foreign => return Err(ApplyError::NameTaken { kind, name }),
+        Existing::Ours { uid, version } => {
+            let as_it_is = Written { digest, uid: uid.clone(), version };
+            if context.written(kind, &name).as_ref() == Some(&as_it_is) {
+                return Ok(());
+            }
+            body["metadata"]["uid"] = Value::String(uid);
+            params = params.force();
+        }
+        Existing::Absent => (),
+    }
+    let api = context.api::<K>();
+    let patch = Patch::Apply(&body);
+    let applied = context
+        .write(kind, || format!("writing {kind} {name}"), api.patch_metadata(&name, &params, &patch))
+        .await
+        .inspect_err(|_| context.forget(kind, &name))?;
+    let version = version_of(&applied.metadata);
+    context.remember(kind, &name, Written { digest, uid: applied.uid().unwrap_or_default(), version });
+    Ok(())
+}
+
+/// Deletes children of earlier specs.
+async fn prune(
+    context: &Context,
+    owner: &str,
+    dashboard: &str,
+    applied: &[(Children<Applied>, Option<DeploymentStatus>)],
+) -> Result<(), ApplyError> {
+    let names = |of: fn(&Children<Applied>) -> Option<&ObjectMeta>| -> Vec<&str> {
+        applied.iter().filter_map(|(children, _)| of(children)?.name.as_deref()).collect()
+    };
+    // Pods first, their policy last.
+    let deployments = names(|children| children.deployment.as_ref().map(Deployment::meta));
+    prune_kind::<Deployment>(context, owner, dashboard, &deployments).await?;
+    let budgets = names(|children| children.pod_disruption_budget.as_ref().map(PodDisruptionBudget::meta));
+    prune_kind::<PodDisruptionBudget>(context, owner, dashboard, &budgets).await?;
+    prune_kind::<Service>(context, owner, dashboard, &names(|children| Some(children.service.meta()))).await?;
+    prune_kind::<ConfigMap>(context, owner, dashboard, &names(|children| Some(children.config_map.meta()))).await?;
+    let accounts = names(|children| Some(children.service_account.meta()));
+    prune_kind::<ServiceAccount>(context, owner, dashboard, &accounts).await?;
+    let policies = names(|children| Some(children.network_policy.meta()));
+    prune_kind::<NetworkPolicy>(context, owner, dashboard, &policies).await
+}
+
+async fn prune_kind<K: Child>(
+    context: &Context,
+    owner: &str,
+    dashboard: &str,
+    wanted: &[&str],
+) -> Result<(), ApplyError> {
+    let kind = kind::<K>();
+    for object in K::labelled(&context.caches, DASHBOARD_LABEL, dashboard) {
+        let (Some(name), Some(uid)) = (object.name, object.uid) else { continue };
+        let mut owners = object.owner_references.iter().flatten();
+        let is_ours = owners.any(|reference| reference.uid == owner && reference.controller == Some(true));
+        if !is_ours || wanted.contains(&name.as_str()) || object.deletion_timestamp.is_some() {
+            continue;
+        }
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+            ..DeleteParams::background()
+        };
+        let api = context.api::<K>();
+        match context.write(kind, || format!("deleting {kind} {name}"), api.delete(&name, &params)).await {
+            Ok(_) => tracing::info!(kind, name, "pruned"),
+            // Gone already, or another one has the name now.
+            Err(WriteError::Cluster(ClusterError::Conflict { .. })) => (),
+            Err(WriteError::Cluster(error)) if error.is_not_found() => (),
+            Err(error) => return Err(error.into()),
+        }
+        context.forget(kind, &name);
+    }
+    Ok(())
+}
+
+/// The kind's name, for memory, metrics and messages.
+fn kind<K: Child>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        // Kinds of `k8s-openapi` are constants.
+        std::borrow::Cow::Owned(_) => "object",
+    }
+}

@@ -1,0 +1,269 @@
+//! The pods of a workload: the dashboard, and before it the sidecar as a native sidecar.
+//!
+//! Native, because the dashboard then starts only after its guard, and the guard outlives it. The kubelet ends the dashboard
+//! first, which is the wrong way round for what guards the way in; so the dashboard waits a little before it ends, until no
+//! new requests come.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, ConfigMap, ConfigMapEnvSource, Container as PodContainer, ContainerPort,
+            EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+            ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+            ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, SleepAction,
+            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use kyros_shared_config::{
+    crypto::{hex, sha256},
+    verifier::{WORKLOAD_AUDIENCE, WORKLOAD_TOKEN_LIFE},
+};
+
+use super::{
+    ADMIN_PORT, Child, EGRESS_PORT, PROXY_PORT,
+    config_map::{TOKEN_FILE, TOKEN_FOLDER},
+};
+use crate::run::dashboard::validate::{Container, PlannedProbe};
+
+/// A changed configuration must make new pods: nothing else would restart the sidecars.
+const CONFIG_ANNOTATION: &str = "kyros.dev/config";
+/// The sidecar's user: another one than the dashboard's, so that the two cannot read each other's processes.
+const SIDECAR_USER: i64 = 65_533;
+/// How long the dashboard goes on while endpoints and gateways forget the pod, in seconds.
+const PRE_STOP_SECONDS: i64 = 5;
+/// Pre-stop, then the sidecar's drain of 25 s, then a margin.
+const TERMINATION_SECONDS: i64 = 40;
+/// Seconds until a sidecar that does not start is restarted.
+const STARTUP_TRIES: i32 = 60;
+/// Replica sets kept for `kubectl rollout undo`; the resource is the record, so few.
+const REVISIONS: i32 = 3;
+
+const TOKEN_VOLUME: &str = "kyros-workload";
+const SCRATCH_VOLUME: &str = "tmp";
+
+pub(super) fn build(child: &Child<'_>, container: &Container, replicas: i32, config_map: &ConfigMap) -> Deployment {
+    let selector = LabelSelector { match_labels: Some(child.pod_selector()), ..LabelSelector::default() };
+    Deployment {
+        metadata: child.metadata(),
+        spec: Some(DeploymentSpec {
+            replicas: Some(replicas),
+            revision_history_limit: Some(REVISIONS),
+            selector: selector.clone(),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(child.labels()),
+                    annotations: Some(BTreeMap::from([(CONFIG_ANNOTATION.to_owned(), fingerprint(config_map))])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(child, container, selector)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(child.workload.name()),
+        automount_service_account_token: Some(false),
+        // Their variables would tell every dashboard which others there are.
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        init_containers: Some(vec![sidecar(child)]),
+        containers: vec![dashboard(child, container)],
+        termination_grace_period_seconds: Some(TERMINATION_SECONDS),
+        topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+            label_selector: Some(selector),
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            ..TopologySpreadConstraint::default()
+        }]),
+        volumes: Some(vec![token_volume(), scratch_volume()]),
+        ..PodSpec::default()
+    }
+}
+
+fn sidecar(child: &Child<'_>) -> PodContainer {
+    let get = |path: &str| http_get(path, ADMIN_PORT);
+    PodContainer {
+        name: "kyros-sidecar".to_owned(),
+        image: Some(child.platform.sidecar_image.clone()),
+        image_pull_policy: Some(child.platform.image_pull_policy.clone()),
+        args: Some(vec!["sidecar".to_owned()]),
+        restart_policy: Some("Always".to_owned()),
+        env: Some(vec![EnvVar {
+            // The sidecar makes sure that the dashboard does not answer here.
+            name: "KYROS_POD_IP".to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".to_owned()),
+                    field_path: "status.podIP".to_owned(),
+                }),
+                ..EnvVarSource::default()
+            }),
+        }]),
+        env_from: Some(vec![EnvFromSource {
+            config_map_ref: Some(ConfigMapEnvSource { name: child.workload.name(), optional: Some(false) }),
+            ..EnvFromSource::default()
+        }]),
+        ports: Some([("kyros-proxy", PROXY_PORT), ("kyros-admin", ADMIN_PORT)].map(container_port).to_vec()),
+        startup_probe: Some(Probe {
+            failure_threshold: Some(STARTUP_TRIES),
+            period_seconds: Some(1),
+            ..get("/healthz")
+        }),
+        readiness_probe: Some(Probe { period_seconds: Some(2), failure_threshold: Some(2), ..get("/readyz") }),
+        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..get("/healthz") }),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities([("cpu", "10m"), ("memory", "16Mi")])),
+            limits: Some(quantities([("memory", "128Mi")])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext { run_as_user: Some(SIDECAR_USER), ..restricted() }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: TOKEN_VOLUME.to_owned(),
+            mount_path: TOKEN_FOLDER.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        ..PodContainer::default()
+    }
+}
+
+fn dashboard(child: &Child<'_>, container: &Container) -> PodContainer {
+    let asked = |probe: &Option<PlannedProbe>, name: &str| {
+        probe.as_ref().map(|planned| match planned.asked_by_sidecar {
+            Some(_) => {
+                Probe { http_get: http_get(&format!("/probe/{name}"), ADMIN_PORT).http_get, ..planned.probe.clone() }
+            }
+            None => planned.probe.clone(),
+        })
+    };
+    PodContainer {
+        name: "dashboard".to_owned(),
+        image: Some(container.image.clone()),
+        image_pull_policy: Some(child.platform.image_pull_policy.clone()),
+        env: Some(environment(child, container)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        startup_probe: asked(&container.startup, "startup"),
+        readiness_probe: asked(&container.readiness, "readiness"),
+        liveness_probe: asked(&container.liveness, "liveness"),
+        resources: container.resources.clone(),
+        security_context: Some(restricted()),
+        volume_mounts: Some(vec![VolumeMount {
+            name: SCRATCH_VOLUME.to_owned(),
+            mount_path: "/tmp".to_owned(),
+            ..VolumeMount::default()
+        }]),
+        ..PodContainer::default()
+    }
+}
+
+/// Where to listen and where the data is, in Kyros's words and in those that frameworks read; a variable of the resource's
+/// own comes last, but cannot be one of Kyros's.
+fn environment(child: &Child<'_>, container: &Container) -> Vec<EnvVar> {
+    let port = child.plan.port;
+    let ours = [
+        ("KYROS_API_URL", format!("http://127.0.0.1:{EGRESS_PORT}")),
+        ("KYROS_DASHBOARD_LISTEN", format!("127.0.0.1:{port}")),
+        ("HOST", "127.0.0.1".to_owned()),
+        ("PORT", port.to_string()),
+        ("HOME", "/tmp".to_owned()),
+    ];
+    let is_overridden = |name: &str| container.env.iter().any(|variable| variable.name == name);
+    let ours = ours.into_iter().filter(|(name, _)| name.starts_with("KYROS_") || !is_overridden(name));
+    let ours = ours.map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None });
+    let theirs = container.env.iter().filter(|variable| !variable.name.starts_with("KYROS_")).cloned();
+    ours.chain(theirs).collect()
+}
+
+/// Pod Security Standards, "restricted", and a read-only root besides.
+fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..SecurityContext::default()
+    }
+}
+
+fn token_volume() -> Volume {
+    Volume {
+        name: TOKEN_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some(WORKLOAD_AUDIENCE.to_owned()),
+                    expiration_seconds: Some(WORKLOAD_TOKEN_LIFE),
+                    path: TOKEN_FILE.to_owned(),
+                }),
+                ..VolumeProjection::default()
+            }]),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn scratch_volume() -> Volume {
+    Volume {
+        name: SCRATCH_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity("256Mi".to_owned())), medium: None }),
+        ..Volume::default()
+    }
+}
+
+fn http_get(path: &str, port: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(port),
+            ..HTTPGetAction::default()
+        }),
+        ..Probe::default()
+    }
+}
+
+fn container_port((name, port): (&str, i32)) -> ContainerPort {
+    ContainerPort { name: Some(name.to_owned()), container_port: port, ..ContainerPort::default() }
+}
+
+fn quantities<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Quantity> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), Quantity(value.to_owned()))).collect()
+}
+
+fn fingerprint(config_map: &ConfigMap) -> String {
+    let lines = config_map.data.iter().flatten().map(|(name, value)| format!("{name}={value}\n"));
+    hex(&sha256(lines.collect::<String>().as_bytes())[..8])
+}

@@ -1,0 +1,194 @@
+//! What is built, and what must never be.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    resources::{Dashboard, Isolation, ServiceRef},
+    run::{
+        dashboard::validate::{Surroundings, validate},
+        fixtures::{dashboard, platform},
+    },
+};
+
+fn built(dashboard: &Dashboard, surroundings: &Surroundings) -> Vec<Children<Desired>> {
+    build(&validate(dashboard, surroundings).unwrap(), &platform())
+}
+
+fn shared(name: &str) -> Children<Desired> {
+    built(&dashboard(name), &Surroundings::default()).remove(0)
+}
+
+fn json_of(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+fn objects(children: &Children<Desired>) -> Vec<Value> {
+    let optional = [children.pod_disruption_budget.as_ref().map(json_of), children.deployment.as_ref().map(json_of)];
+    let always = [
+        json_of(&children.service_account),
+        json_of(&children.config_map),
+        json_of(&children.network_policy),
+        json_of(&children.service),
+    ];
+    always.into_iter().chain(optional.into_iter().flatten()).collect()
+}
+
+fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
+    visit(path, value);
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| walk(value, &format!("{path}/{key}"), visit)),
+        Value::Array(list) => list.iter().for_each(|value| walk(value, path, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_list_or_map_is_ever_empty() {
+    let mut clv = dashboard("clv");
+    clv.spec.replicas = 2;
+    for children in built(&clv, &Surroundings::default()) {
+        for object in objects(&children) {
+            walk(&object, object["kind"].as_str().unwrap(), &mut |path, value| {
+                let is_empty = value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(serde_json::Map::is_empty);
+                assert!(!is_empty, "{path}: an empty one can change with every apply");
+            });
+        }
+    }
+}
+
+#[test]
+fn every_child_is_owned_named_and_labelled_alike() {
+    let mut clv = dashboard("clv");
+    clv.spec.isolation = Isolation::PerTenant;
+    clv.spec.replicas = 2;
+    let surroundings = Surroundings { tenants: vec![("acme".parse().unwrap(), false)], service_selector: None };
+    let children = built(&clv, &surroundings).remove(0);
+    let objects = objects(&children);
+    assert_eq!(objects.len(), 6);
+    for object in objects {
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["name"], "dash-clv--acme");
+        assert_eq!(metadata["namespace"], "dashboards");
+        assert_eq!(metadata["ownerReferences"][0]["uid"], "uid-clv");
+        assert_eq!(metadata["ownerReferences"][0]["controller"], true);
+        assert_eq!(metadata["labels"][DASHBOARD_LABEL], "clv");
+        assert_eq!(metadata["labels"][TENANT_LABEL], "acme");
+        assert_eq!(metadata["labels"][MANAGED_BY_LABEL], MANAGER);
+    }
+    assert_eq!(children.config_map.data.unwrap()["KYROS_TENANT"], "acme");
+}
+
+#[test]
+fn the_service_leads_to_the_sidecar_by_number() {
+    let service = json_of(&shared("clv").service);
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 1);
+    assert_eq!(ports[0]["targetPort"], json!(PROXY_PORT));
+}
+
+#[test]
+fn only_the_sidecar_holds_the_workloads_token() {
+    let pod = json_of(&shared("clv").deployment)["spec"]["template"]["spec"].take();
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let (sidecar, dashboard) = (&pod["initContainers"][0], &pod["containers"][0]);
+    assert_eq!(sidecar["restartPolicy"], "Always");
+    assert_eq!(sidecar["volumeMounts"][0]["name"], "kyros-workload");
+    let mounts = dashboard["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().all(|mount| mount["name"] == "tmp"), "{mounts:?}");
+    let token = &pod["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!((&token["audience"], &token["expirationSeconds"]), (&json!("kyros-internal"), &json!(3600)));
+}
+
+#[test]
+fn both_containers_are_restricted_and_run_as_different_users() {
+    let pod = json_of(&shared("clv").deployment)["spec"]["template"]["spec"].take();
+    for container in [&pod["initContainers"][0], &pod["containers"][0]] {
+        let security = &container["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_eq!(security["allowPrivilegeEscalation"], false);
+        assert_eq!(security["readOnlyRootFilesystem"], true);
+        assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+    }
+    assert_eq!(pod["initContainers"][0]["securityContext"]["runAsUser"], 65_533);
+}
+
+#[test]
+fn the_policy_lets_the_gateway_in_and_names_and_the_api_out() {
+    let policy = json_of(&shared("clv").network_policy)["spec"].take();
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let ingress = policy["ingress"].as_array().unwrap();
+    assert_eq!(ingress.len(), 1);
+    assert_eq!(ingress[0]["ports"], json!([{"protocol": "TCP", "port": PROXY_PORT}]));
+    let from = &ingress[0]["from"][0];
+    assert_eq!(from["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "kyros-system");
+    assert_eq!(from["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "gateway");
+    let ports: Vec<i64> = policy["egress"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|rule| rule["ports"].as_array().unwrap())
+        .map(|port| port["port"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ports, [53, 53, 8080]);
+}
+
+#[test]
+fn a_probe_of_the_kubelet_is_asked_by_the_sidecar() {
+    let mut clv = dashboard("clv");
+    let get = json!({"httpGet": {"path": "/up", "port": 8050}, "periodSeconds": 3});
+    clv.spec.readiness_probe = Some(serde_json::from_value(get).unwrap());
+    let children = built(&clv, &Surroundings::default()).remove(0);
+    assert_eq!(children.config_map.data.as_ref().unwrap()["KYROS_PROBE_READINESS"], "8050/up");
+    let pod = json_of(&children.deployment)["spec"]["template"]["spec"].take();
+    let probe = &pod["containers"][0]["readinessProbe"];
+    assert_eq!(probe["httpGet"]["path"], "/probe/readiness");
+    assert_eq!((&probe["httpGet"]["port"], &probe["periodSeconds"]), (&json!(ADMIN_PORT), &json!(3)));
+}
+
+#[test]
+fn a_changed_configuration_makes_new_pods() {
+    let annotation = |dashboard: &Dashboard| {
+        let children = built(dashboard, &Surroundings::default()).remove(0);
+        json_of(&children.deployment)["spec"]["template"]["metadata"]["annotations"]["kyros.dev/config"].take()
+    };
+    let mut clv = dashboard("clv");
+    let before = annotation(&clv);
+    clv.spec.title = "Another".into();
+    assert_eq!(annotation(&clv), before, "a title is nothing to the sidecar");
+    clv.spec.port = 8051;
+    assert_ne!(annotation(&clv), before);
+}
+
+#[test]
+fn a_variable_of_the_resource_wins_unless_it_is_kyros_own() {
+    let mut clv = dashboard("clv");
+    let variable = |name: &str| serde_json::from_value(json!({"name": name, "value": "theirs"})).unwrap();
+    clv.spec.env = vec![variable("HOST"), variable("KYROS_API_URL"), variable("COLOUR")];
+    let children = built(&clv, &Surroundings::default()).remove(0);
+    let pod = json_of(&children.deployment)["spec"]["template"]["spec"].take();
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    let values = |name: &str| -> Vec<&str> {
+        let of_name = env.iter().filter(|variable| variable["name"] == name);
+        of_name.map(|variable| variable["value"].as_str().unwrap()).collect()
+    };
+    assert_eq!(values("HOST"), ["theirs"]);
+    assert_eq!(values("COLOUR"), ["theirs"]);
+    assert_eq!(values("KYROS_API_URL"), ["http://127.0.0.1:15003"]);
+}
+
+#[test]
+fn an_existing_workload_gets_a_guard_and_no_pods() {
+    let mut old = dashboard("old");
+    old.spec.image = None;
+    old.spec.service_ref = Some(ServiceRef { name: "legacy".into() });
+    let selector = BTreeMap::from([("app".to_owned(), "legacy".to_owned())]);
+    let surroundings = Surroundings { tenants: Vec::new(), service_selector: Some(selector) };
+    let children = built(&old, &surroundings).remove(0);
+    assert!(children.deployment.is_none() && children.pod_disruption_budget.is_none());
+    let policy = json_of(&children.network_policy);
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "legacy"}));
+    assert_eq!(json_of(&children.service)["spec"]["selector"], json!({"app": "legacy"}));
+}
