@@ -13,27 +13,32 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use crate::{import, up};
 
 /// Promise 3 of the design: from the change to the last socket.
-const ONE_SECOND: Duration = Duration::from_secs(1);
+pub(crate) const ONE_SECOND: Duration = Duration::from_secs(1);
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
 /// A dashboard's live socket, opened as a page of its own would.
 async fn open_socket(up: &Up, profile: &BrowserLike, dashboard: &str, tenant: &str) -> Socket {
-    let origin = up.dashboard(dashboard, tenant);
+    open_socket_at(&up.dashboard(dashboard, tenant), up.port, profile).await
+}
+
+/// The same on any origin that this machine serves on `port`.
+pub(crate) async fn open_socket_at(origin: &str, port: u16, profile: &BrowserLike) -> Socket {
     let mut request = origin.replace("http://", "ws://").into_client_request().unwrap();
     *request.uri_mut() = format!("{}/live", origin.replace("http://", "ws://")).parse().unwrap();
     let headers = request.headers_mut();
-    headers.insert(header::COOKIE, profile.cookie_header(&origin).unwrap().parse().unwrap());
+    headers.insert(header::COOKIE, profile.cookie_header(origin).unwrap().parse().unwrap());
     headers.insert(header::ORIGIN, origin.parse().unwrap());
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", up.port)).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     let hello = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    let tenant = origin.split_once("--").unwrap().1.split('.').next().unwrap();
     assert!(hello.contains(tenant), "{hello}");
     socket
 }
 
 /// The code with which the socket is closed.
-async fn closed(socket: &mut Socket, patience: Duration) -> Option<u16> {
+pub(crate) async fn closed(socket: &mut Socket, patience: Duration) -> Option<u16> {
     let code = tokio::time::timeout(patience, async {
         loop {
             match socket.next().await {

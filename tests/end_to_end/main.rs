@@ -2,6 +2,7 @@
 
 mod attacks;
 mod browser;
+mod kubernetes;
 mod lifecycle;
 mod matrix;
 mod programs;

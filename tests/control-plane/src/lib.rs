@@ -8,6 +8,8 @@
 //! `KUBECONFIG` is set. It promises that nothing stays behind: every process ends with the one that started it, however that
 //! one ends. There is no kubelet, so no pod ever runs.
 
+pub mod install;
+
 use std::{
     fs,
     io::Write as _,
@@ -21,7 +23,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 /// How long the API server may take to be ready. A busy machine needs a few times the usual five seconds.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The token of an administrator.
 const ADMIN_TOKEN: &str = "admin";
 /// Runs a program until it ends or standard input does, which it does when whoever holds the other end is gone.
@@ -87,17 +89,19 @@ struct Server {
 }
 
 /// A process that ends with this one.
-pub struct Guarded(Child);
+struct Guarded(Child);
 
 impl Guarded {
-    /// Starts a program whose output goes to `log`. A `folder` that is given is deleted after its end.
-    pub fn start(program: &Path, arguments: &[String], log: &Path, folder: Option<&Path>) -> anyhow::Result<Self> {
-        let output = fs::File::create(log)?;
+    /// Starts a program in a folder; its output goes to a log there. The folder of the last one is deleted after its end.
+    fn start(program: &Path, arguments: &[String], folder: &Path, is_last: bool) -> anyhow::Result<Self> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let output = fs::File::create(folder.join(format!("{name}.log")))?;
         let child = Command::new("bash")
             .args(["-c", GUARD, "guard"])
-            .arg(folder.unwrap_or(Path::new("")))
+            .arg(if is_last { folder } else { Path::new("") })
             .arg(program)
             .args(arguments)
+            .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -124,7 +128,8 @@ impl ControlPlane {
                 helm: Some("helm".into()),
                 server: None,
             }),
-            Assets::Folder(programs) => start(programs, options),
+            // Between finding a free port and using it, somebody else may take it.
+            Assets::Folder(programs) => start(programs, options).or_else(|_| start(programs, options)),
         }
     }
 
@@ -180,20 +185,24 @@ fn start(programs: &Path, options: Options) -> anyhow::Result<ControlPlane> {
     let key = run(Command::new("openssl").args(["genrsa", "2048"]))?;
     fs::write(at("sa.key"), key)?;
     fs::write(at("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,system:masters\n"))?;
-    let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
+    // Sockets in the folder, which both programs have as their own: no port that somebody else could take.
+    let (etcd_url, peer_url) = ("unix://etcd.sock:1", "unix://peer.sock:1");
     let mut processes = vec![Guarded::start(
         &programs.join("etcd"),
         &[
+            argument("name", &"test"),
             argument("data-dir", &at("etcd").display()),
             argument("listen-client-urls", &etcd_url),
             argument("advertise-client-urls", &etcd_url),
-            argument("listen-peer-urls", &format!("http://127.0.0.1:{}", free_port()?)),
+            argument("listen-peer-urls", &peer_url),
+            argument("initial-advertise-peer-urls", &peer_url),
+            argument("initial-cluster", &format!("test={peer_url}")),
             // What a test writes need not survive a power cut.
             "--unsafe-no-fsync".to_owned(),
             "--log-level=error".to_owned(),
         ],
-        &at("etcd.log"),
-        Some(folder.path()),
+        folder.path(),
+        true,
     )?];
     let port = free_port()?;
     let address = format!("https://127.0.0.1:{port}");
@@ -217,8 +226,8 @@ fn start(programs: &Path, options: Options) -> anyhow::Result<ControlPlane> {
             // Nobody makes the accounts' tokens and root certificates that it would wait for.
             argument("disable-admission-plugins", &"ServiceAccount"),
         ],
-        &at("kube-apiserver.log"),
-        None,
+        folder.path(),
+        false,
     )?);
     let kubeconfig_path = at("kubeconfig");
     fs::write(&kubeconfig_path, kubeconfig(&address, &at("certs/apiserver.crt"), ADMIN_TOKEN))?;
@@ -234,7 +243,7 @@ fn start(programs: &Path, options: Options) -> anyhow::Result<ControlPlane> {
             argument("root-ca-file", &at("certs/apiserver.crt").display()),
         ];
         let program = programs.join("kube-controller-manager");
-        processes.push(Guarded::start(&program, &arguments, &at("kube-controller-manager.log"), None)?);
+        processes.push(Guarded::start(&program, &arguments, folder.path(), false)?);
     }
     // Last started, first ended.
     processes.reverse();
@@ -269,7 +278,7 @@ fn kubeconfig(server: &str, certificate: &Path, token: &str) -> String {
 }
 
 /// A port that nobody has now. Somebody may take it before it is used: then the start fails, and says so.
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
