@@ -2,6 +2,7 @@
 
 mod attacks;
 mod browser;
+mod compose;
 mod kubernetes;
 mod lifecycle;
 mod matrix;
