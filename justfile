@@ -19,7 +19,8 @@ check:
 # Write the generated files anew.
 generate:
     cargo kyros openapi > docs/openapi.json
-    cargo kyros crds > docs/crds.yaml
+    cargo kyros crds --output charts/kyros/files/crds
+    HELM="$(tests/control-plane/build)/helm" charts/render
 
 # What decides whether a change lands.
 ci:
