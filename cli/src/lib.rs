@@ -1,5 +1,6 @@
 //! Kyros on one machine, and its tools. Each part runs through the library entry point that its own binary uses.
 
+pub mod bench;
 pub mod data;
 mod output;
 pub mod up;

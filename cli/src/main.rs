@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use kyros::{
+    bench::{self, BenchCommand},
     data::{self, DataCommand},
     up::{self, UpArgs},
     validate::{self, ValidateArgs},
@@ -46,6 +47,9 @@ enum Command {
     /// Work with tenants' data.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Measure this build on real parts.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Print the definitions of the custom resources as YAML, for kubectl apply.
     Crds {
         /// Write one file for each into this folder instead.
@@ -81,6 +85,11 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Up(args) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(up::run(args))?;
+            Ok(true)
+        }
+        Command::Bench(command) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(bench::run(command))?;
             Ok(true)
         }
         Command::Validate(args) => Ok(validate::run(&args.dir)),

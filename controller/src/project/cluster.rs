@@ -37,11 +37,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ProjectError, ProjectSettings,
+    ProjectError, ProjectSettings, Source,
     records::{BadName, dashboard_record, tenant_record},
 };
 use crate::{
-    cluster::{ClusterError, call, connect, watch_problem},
+    cluster::{ClusterError, call, watch_problem},
     resources::{Dashboard, Tenant},
 };
 
@@ -100,12 +100,12 @@ impl<R> Default for Listing<R> {
 impl ClusterProjector {
     /// Writes the first complete list of both kinds and the cluster's keys; asks on until the cluster answers or `shutdown`.
     pub(super) async fn start(
-        namespace: &str,
+        client: Client,
         settings: &ProjectSettings,
         metrics: Arc<ProjectionMetrics>,
         shutdown: &CancellationToken,
     ) -> Result<Self, ProjectError> {
-        let client = connect().await?;
+        let Source::Cluster(namespace) = &settings.source else { return Err(ProjectError::NotACluster) };
         let writer = Writer::open(&settings.metadata_db).await?;
         let mut projector = Self {
             events: watch(&client, namespace),

@@ -16,6 +16,7 @@ mod records;
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::Args;
+use kube::Client;
 use kyros_http_server::admin::Operations;
 use kyros_metadata::MetadataError;
 use thiserror::Error;
@@ -23,7 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{cluster::ClusterProjector, folder::FolderProjector};
 pub use self::{cluster::ProjectionMetrics, records::BadName};
-use crate::{cluster::ClusterError, directory::Problem};
+use crate::{
+    cluster::{ClusterError, connect},
+    directory::Problem,
+};
 
 /// What the projector is told at the start.
 #[derive(Debug, Clone, Args)]
@@ -90,6 +94,9 @@ pub enum ProjectError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A client was given for a folder.
+    #[error("a folder has no cluster")]
+    NotACluster,
     /// Stopped before the first complete list.
     #[error("stopped before the first complete list")]
     Stopped,
@@ -131,11 +138,20 @@ impl Projector {
                 metrics.synced();
                 Kind::Folder(projector)
             }
-            Source::Cluster(namespace) => {
-                Kind::Cluster(Box::new(ClusterProjector::start(namespace, settings, metrics, shutdown).await?))
-            }
+            Source::Cluster(_) => return Self::start_on(connect().await?, settings, metrics, shutdown).await,
         };
         Ok(Self(kind))
+    }
+
+    /// Projects the namespace that the settings name, with a client of the caller's.
+    pub async fn start_on(
+        client: Client,
+        settings: &ProjectSettings,
+        metrics: Arc<ProjectionMetrics>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, ProjectError> {
+        let projector = ClusterProjector::start(client, settings, metrics, shutdown).await?;
+        Ok(Self(Kind::Cluster(Box::new(projector))))
     }
 
     /// Follows the source until `shutdown`.

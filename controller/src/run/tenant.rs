@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     conditions::{DASHBOARDS_RESOLVED, READY, Verdict, reason_of, updated},
-    context::{Context, WriteError, next_look},
+    context::{Context, WriteError},
     dashboard::build::MANAGER,
 };
 use crate::{
@@ -46,7 +46,8 @@ pub(super) async fn reconcile(
     }
     context.backoff.succeeded(&format!("Tenant {}", tenant.name_any()));
     context.metrics.passed("Tenant", "ok", context.backoff.len());
-    Ok(Action::requeue(next_look()))
+    // Nothing but a watch could tell anything new, and ten thousand timers are memory.
+    Ok(Action::await_change())
 }
 
 fn status(tenant: &Tenant, exists: impl Fn(&str) -> bool, now: Timestamp) -> TenantStatus {

@@ -1,10 +1,10 @@
 //! The watches behind the caches, and what a change of one kind means for the other.
 //!
-//! Caches keep what is read here and nothing else: annotations, managed fields, specs of children and the names of members
-//! stay out, or ten thousand tenants would not fit.
+//! Caches keep what is read here and nothing else: annotations, managed fields, other labels, specs of children and the names
+//! of members stay out, or ten thousand tenants would not fit.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     task::Poll,
@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 
 use super::{
     context::Caches,
-    dashboard::build::{MANAGED_BY_LABEL, MANAGER},
+    dashboard::build::{DASHBOARD_LABEL, MANAGED_BY_LABEL, MANAGER},
 };
 use crate::{
     cluster::watch_problem,
@@ -162,6 +162,9 @@ where
 fn slim_metadata(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     metadata.annotations = None;
+    // The one by which what is to be pruned is found.
+    let found = metadata.labels.take().and_then(|mut labels| labels.remove_entry(DASHBOARD_LABEL));
+    metadata.labels = found.map(|label| BTreeMap::from([label]));
 }
 
 fn slim(object: &mut impl ResourceExt) {

@@ -11,7 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBoxBody};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tower::{BoxError, Layer, Service};
@@ -26,6 +29,8 @@ struct State {
     failing: AtomicU64,
     /// Writes that are still let through before everything fails, as if the process had been killed.
     allowed: AtomicU64,
+    /// Of a thousand events of a watch, how many are lost, told twice, or make the watch begin anew (410).
+    losing: AtomicU64,
     writes: AtomicU64,
     log: Mutex<Vec<String>>,
     forbidden: Mutex<Vec<String>>,
@@ -37,6 +42,7 @@ impl Chaos {
             random: Mutex::new(ChaCha8Rng::seed_from_u64(11)),
             failing: AtomicU64::new(0),
             allowed: AtomicU64::new(u64::MAX),
+            losing: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             log: Mutex::default(),
             forbidden: Mutex::default(),
@@ -46,6 +52,11 @@ impl Chaos {
     /// Fails so many of a thousand writes from now on.
     pub(crate) fn fail(&self, of_a_thousand: u64) {
         self.0.failing.store(of_a_thousand, Ordering::Relaxed);
+    }
+
+    /// Loses, repeats and breaks off so many of a thousand watched events from now on, a third each.
+    pub(crate) fn lose(&self, of_a_thousand: u64) {
+        self.0.losing.store(of_a_thousand, Ordering::Relaxed);
     }
 
     /// Lets so many writes through and nothing after them.
@@ -66,6 +77,20 @@ impl Chaos {
     /// What the API server did not allow.
     pub(crate) fn forbidden(&self) -> Vec<String> {
         self.0.forbidden.lock().unwrap().clone()
+    }
+
+    /// What becomes of one line of a watch.
+    fn heard(&self, line: &[u8]) -> Vec<u8> {
+        let mut random = self.0.random.lock().unwrap();
+        if random.random_range(0..1000) >= self.0.losing.load(Ordering::Relaxed) {
+            return line.to_vec();
+        }
+        match random.random_range(0..3) {
+            0 => Vec::new(),
+            1 => [line, line].concat(),
+            _ => b"{\"type\":\"ERROR\",\"object\":{\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}\n"
+                .to_vec(),
+        }
     }
 
     fn verdict(&self) -> Verdict {
@@ -103,16 +128,19 @@ pub(crate) struct ChaosService<S> {
     chaos: Chaos,
 }
 
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
 impl<S, B, C> Service<Request<B>> for ChaosService<S>
 where
     S: Service<Request<B>, Response = Response<C>>,
     S::Future: Send + 'static,
-    C: Send + 'static,
+    C: http_body::Body<Data = Bytes> + Send + 'static,
+    C::Error: Into<BoxError>,
     S::Error: Into<BoxError> + Send + 'static,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -120,6 +148,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let what = format!("{} {}", request.method(), request.uri().path());
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let verdict = if request.method() == Method::GET {
             Verdict::Pass
         } else {
@@ -135,7 +164,35 @@ where
             if done.status() == StatusCode::FORBIDDEN {
                 chaos.0.forbidden.lock().unwrap().push(what);
             }
-            if matches!(verdict, Verdict::FailAfter) { Err("chaos: answer lost".into()) } else { Ok(done) }
+            if matches!(verdict, Verdict::FailAfter) {
+                Err("chaos: answer lost".into())
+            } else {
+                Ok(done
+                    .map(|body| if is_watch { watched(body, chaos) } else { body.map_err(Into::into).boxed_unsync() }))
+            }
         })
     }
+}
+
+/// A watch's body, line by line: each event is one.
+fn watched<C>(body: C, chaos: Chaos) -> Body
+where
+    C: http_body::Body<Data = Bytes> + Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let lines =
+        stream::unfold((Box::pin(BodyStream::new(body)), Vec::new(), chaos), |(mut body, mut rest, chaos)| async {
+            let frame = body.next().await?;
+            let told = frame.map_err(Into::into).map(|frame| {
+                rest.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+                let mut told = Vec::new();
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    told.extend(chaos.heard(&line));
+                }
+                http_body::Frame::data(Bytes::from(told))
+            });
+            Some((told, (body, rest, chaos)))
+        });
+    StreamBody::new(lines).boxed_unsync()
 }

@@ -4,20 +4,29 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use kube::api::{DeleteParams, ListParams};
-use kyros_controller::resources::{Dashboard, Tenant};
+use kyros_controller::{
+    ProjectSettings, Projector,
+    project::Source,
+    resources::{Dashboard, Tenant},
+};
 use kyros_metadata::{Reader, Snapshot};
 use kyros_shared_config::{ClusterKeys, KeySet};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::world::{PATIENCE, World};
+use crate::{
+    chaos::Chaos,
+    world::{PATIENCE, World, client},
+};
 
-struct Projector(Child);
+struct ProjectorProcess(Child);
 
-impl Projector {
+impl ProjectorProcess {
     fn start(world: &World, folder: &Path) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_kyros-controller"))
             .args(["project", "--source", &format!("cluster:{}", world.namespace)])
@@ -39,7 +48,7 @@ impl Projector {
     }
 }
 
-impl Drop for Projector {
+impl Drop for ProjectorProcess {
     fn drop(&mut self) {
         self.kill();
     }
@@ -94,7 +103,7 @@ async fn the_read_model_follows_the_cluster_and_survives_being_killed() {
         world.tenant(&format!("t{number}"), &["clv"], false).await;
     }
     world.dashboard("clv", json!({"datasets": ["transactions"]})).await;
-    let mut projector = Projector::start(&world, folder.path());
+    let mut projector = ProjectorProcess::start(&world, folder.path());
     let (reader, follow) = Reader::open(&database, PATIENCE).await.unwrap();
     tokio::spawn(follow);
     assert_eq!(shown(&reader.snapshot()).len(), 21, "the first that is seen is complete");
@@ -114,7 +123,7 @@ async fn the_read_model_follows_the_cluster_and_survives_being_killed() {
             tokio::time::sleep(Duration::from_millis(round * 7 % 40)).await;
             projector.kill();
             world.tenant("late", &[], round % 2 == 1).await;
-            projector = Projector::start(&world, folder.path());
+            projector = ProjectorProcess::start(&world, folder.path());
         }
     }
     until_equal(&world, &reader).await;
@@ -126,8 +135,42 @@ async fn the_read_model_follows_the_cluster_and_survives_being_killed() {
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", database.display()));
     }
-    let _projector = Projector::start(&world, folder.path());
+    let _projector = ProjectorProcess::start(&world, folder.path());
     let (rebuilt, follow) = Reader::open(&database, PATIENCE).await.unwrap();
     tokio::spawn(follow);
     assert_eq!(shown(&rebuilt.snapshot()), expected(&world).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_read_model_is_right_in_the_end_whatever_the_watch_loses() {
+    let Some(world) = World::new("lossyproject").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ProjectSettings {
+        source: Source::Cluster(world.namespace.clone()),
+        metadata_db: folder.path().join("metadata.db"),
+        cluster_keys: None,
+    };
+    let chaos = Chaos::none();
+    chaos.lose(450);
+    let client = client(world.plane.kubeconfig(), &chaos).await;
+    let stop = CancellationToken::new();
+    let projector = Projector::start_on(client, &settings, Arc::default(), &stop).await.unwrap();
+    tokio::spawn(projector.run(stop.clone()));
+    let (reader, follow) = Reader::open(&settings.metadata_db, PATIENCE).await.unwrap();
+    tokio::spawn(follow);
+    for round in 0..40 {
+        let name = format!("t{}", round % 7);
+        if round >= 7 && round % 5 == 4 {
+            world.api::<Tenant>().delete(&name, &DeleteParams::default()).await.unwrap();
+        }
+        world.tenant(&name, &["clv"], round % 2 == 0).await;
+    }
+    // Something must come for an expiry to be told with.
+    let begun = Instant::now();
+    while expected(&world).await != shown(&reader.snapshot()) {
+        assert!(begun.elapsed() < PATIENCE, "never equal");
+        world.tenant("nudge", &[], begun.elapsed().as_secs().is_multiple_of(2)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stop.cancel();
 }
