@@ -74,6 +74,18 @@ impl FromRequestParts<App> for FromSidecar {
     }
 }
 
+/// A workload speaks, perhaps one that nothing asks for any more: it must still hear what is taken back.
+pub(crate) struct FromAnyWorkload;
+
+impl FromRequestParts<App> for FromAnyWorkload {
+    type Rejection = ProblemReply;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
+        let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
+        app.any_workload(token).await.map(|_| Self).ok_or_else(ProblemReply::unauthorized)
+    }
+}
+
 /// The gateway speaks.
 pub(crate) struct FromGateway;
 

@@ -16,7 +16,7 @@ use futures_util::{Stream, stream};
 use kyros_shared_config::{RouteTable, crypto, revocation::WINDOW};
 
 use crate::{
-    auth::{FromGateway, FromSidecar},
+    auth::{FromAnyWorkload, FromGateway, FromSidecar},
     reply::{ProblemReply, json_no_store},
     state::App,
     workload_trust::workloads,
@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Every event after `Last-Event-ID`, or all that can still matter, and then each new one as it happens.
 pub(crate) async fn revocations(
     State(app): State<App>,
-    _: FromSidecar,
+    _: FromAnyWorkload,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ProblemReply> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<i64>().ok());

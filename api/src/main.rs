@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kyros_api::{Api, ApiSettings};
 use kyros_http_server::{admin::serve_admin, shutdown_on_signal};
-use kyros_shared_config::telemetry::{LogArgs, healthcheck, run_program};
+use kyros_shared_config::telemetry::{LogArgs, healthcheck_as, run_program};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -35,14 +35,17 @@ enum Tool {
     Healthcheck {
         /// Such as <http://127.0.0.1:9090/readyz>.
         url: Url,
+        /// The `Host` to ask for, where it is not the URL's own.
+        #[arg(long)]
+        host: Option<String>,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { logs, settings, tool } = Cli::parse();
-    if let Some(Tool::Healthcheck { url }) = tool {
-        return healthcheck(&url).await;
+    if let Some(Tool::Healthcheck { url, host }) = tool {
+        return healthcheck_as(&url, host.as_deref()).await;
     }
     run_program(env!("CARGO_BIN_NAME"), &logs, run(&settings)).await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kyros_metadata::{Access, Reader};
 use kyros_shared_config::{
-    Issuer, PublicUrl, Secret, TenantVerifier, UserIdentity, UserVerifier, VerifyError, clock::unix_now,
+    Issuer, PublicUrl, Secret, TenantVerifier, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now,
     headers::CookieNames,
 };
 
@@ -15,6 +15,9 @@ use crate::{
     store::{Audit, AuditLine, Outcome, Store},
     workload_trust::{Caller, WorkloadTrust},
 };
+
+/// How far ahead the read model's time may be, in seconds.
+const CLOCK_TOLERANCE: i64 = 60;
 
 /// The API's parts. Cheap to clone.
 #[derive(Clone)]
@@ -73,14 +76,19 @@ impl App {
         self.workloads.caller(token, &self.metadata.snapshot()).await
     }
 
-    /// How old the read model is, in seconds since its writer last applied or confirmed it.
+    /// The workload whose token this is, also one that nothing asks for any more.
+    pub(crate) async fn any_workload(&self, token: &str) -> Option<Workload> {
+        self.workloads.any(token).await
+    }
+
+    /// How old the read model is, in seconds since its writer last confirmed it.
     pub(crate) fn projection_age(&self) -> i64 {
-        (unix_now() - self.metadata.snapshot().applied_at).max(0)
+        unix_now() - self.metadata.snapshot().applied_at
     }
 
     /// Whether the read model may be believed. One that nobody confirms may grant what was taken back long ago.
     pub(crate) fn projection_is_current(&self) -> bool {
-        self.projection_age() <= self.projection_max_age
+        is_current(self.projection_age(), self.projection_max_age)
     }
 
     /// Notes a decision in the audit and in the log.
@@ -98,6 +106,11 @@ impl App {
     }
 }
 
+/// A time in the future is none that can be believed: the clock was set back, and nobody knows how old it really is.
+fn is_current(age: i64, max_age: i64) -> bool {
+    (-CLOCK_TOLERANCE..=max_age).contains(&age)
+}
+
 /// What a person brings to a decision.
 pub(crate) fn access_of(identity: &UserIdentity) -> Access<'_> {
     Access {
@@ -105,5 +118,17 @@ pub(crate) fn access_of(identity: &UserIdentity) -> Access<'_> {
         email: identity.email.as_deref(),
         groups: &identity.groups,
         tenant_ids: &identity.tenant_ids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_current;
+
+    #[test]
+    fn a_read_model_that_nobody_confirmed_for_long_is_not_believed() {
+        assert!(is_current(0, 900) && is_current(900, 900) && is_current(-60, 900));
+        assert!(!is_current(901, 900));
+        assert!(!is_current(-61, 900), "from the future");
     }
 }

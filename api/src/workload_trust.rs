@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use kyros_metadata::{Isolation, Snapshot};
-use kyros_shared_config::{DashboardSlug, KeyRing, ServiceAccountName, VerifyError, Workload, WorkloadVerifier};
+use kyros_metadata::{Isolation, Snapshot, TenantRecord};
+use kyros_shared_config::{DashboardSlug, KeyRing, ServiceAccountName, Workload, WorkloadVerifier};
 
 /// Who speaks, if it is anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,30 +45,13 @@ impl WorkloadTrust {
     /// Who speaks; `None` for a token that does not verify, an account that is nobody's, and a workload that the read model
     /// does not ask for.
     pub(crate) async fn caller(&self, token: &str, snapshot: &Snapshot) -> Option<Caller> {
-        let identity = match self.verifier.verify_refreshing(token).await {
-            Ok(identity) => identity,
-            Err(VerifyError::UnknownKey | VerifyError::Expired | VerifyError::Issuer) => {
-                tracing::debug!("a workload's token is not of this issuer, or not any more");
-                return None;
-            }
-            Err(error) => {
-                tracing::debug!(reason = error.reason(), "workload token refused");
-                return None;
-            }
-        };
-        self.named(&identity.subject, snapshot)
-    }
-
-    fn named(&self, subject: &str, snapshot: &Snapshot) -> Option<Caller> {
-        let workload = match &self.accounts {
-            Accounts::Own => Workload::shared(DashboardSlug::from_audience(subject)?),
-            Accounts::Cluster { namespace, gateway } => {
-                if gateway.as_ref().is_some_and(|gateway| gateway.is_subject(subject)) {
-                    return Some(Caller::Gateway);
-                }
-                Workload::from_service_account(subject, namespace)?
-            }
-        };
+        let subject = self.subject(token).await?;
+        if let Accounts::Cluster { gateway: Some(gateway), .. } = &self.accounts
+            && gateway.is_subject(&subject)
+        {
+            return Some(Caller::Gateway);
+        }
+        let workload = self.workload(&subject)?;
         let isolation = snapshot.dashboards.get(&workload.dashboard)?.isolation;
         let is_asked_for = match (isolation, &workload.tenant) {
             (Isolation::Shared, None) => true,
@@ -79,16 +62,41 @@ impl WorkloadTrust {
         };
         is_asked_for.then_some(Caller::Sidecar(workload))
     }
+
+    /// The workload whose token this is, whatever the read model says: for what only takes away.
+    pub(crate) async fn any(&self, token: &str) -> Option<Workload> {
+        self.workload(&self.subject(token).await?)
+    }
+
+    async fn subject(&self, token: &str) -> Option<String> {
+        match self.verifier.verify_refreshing(token).await {
+            Ok(identity) => Some(identity.subject),
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "workload token refused");
+                None
+            }
+        }
+    }
+
+    fn workload(&self, subject: &str) -> Option<Workload> {
+        match &self.accounts {
+            Accounts::Own => Some(Workload::shared(DashboardSlug::from_audience(subject)?)),
+            Accounts::Cluster { namespace, .. } => Workload::from_service_account(subject, namespace),
+        }
+    }
 }
 
-/// Every workload that the read model asks for, in a fixed order.
+/// Every workload that requests can be routed to, in a fixed order. What a suspended tenant has of its own runs no pods: its
+/// host must answer as one that names nothing.
 pub(crate) fn workloads(snapshot: &Snapshot) -> Vec<Workload> {
     let mut all = Vec::new();
     for dashboard in snapshot.dashboards.values() {
         match dashboard.isolation {
             Isolation::Shared => all.push(Workload::shared(dashboard.slug.clone())),
             Isolation::PerTenant => {
-                let theirs = snapshot.tenants.values().filter(|tenant| tenant.dashboards.contains(&dashboard.slug));
+                let may_open =
+                    |tenant: &&TenantRecord| !tenant.suspended && tenant.dashboards.contains(&dashboard.slug);
+                let theirs = snapshot.tenants.values().filter(may_open);
                 all.extend(theirs.map(|tenant| Workload::pinned(dashboard.slug.clone(), tenant.id.clone())));
             }
         }
@@ -98,7 +106,7 @@ pub(crate) fn workloads(snapshot: &Snapshot) -> Vec<Workload> {
 
 #[cfg(test)]
 mod tests {
-    use kyros_metadata::{Branding, DashboardRecord, Limits, TenantRecord};
+    use kyros_metadata::{Branding, DashboardRecord, Limits};
     use kyros_shared_config::{Issuer, KeySource};
 
     use super::*;
@@ -174,6 +182,11 @@ mod tests {
         ] {
             assert_eq!(caller(&nobody).await, None, "{nobody}");
         }
+        // What takes away is told to whoever was a workload once.
+        let token = issuer.workload_token(&account("dash-own--globex")).unwrap();
+        assert_eq!(trust.any(token.token.expose()).await, "dash-own--globex".parse().ok());
+        let token = issuer.workload_token("system:serviceaccount:elsewhere:dash-clv").unwrap();
+        assert_eq!(trust.any(token.token.expose()).await, None);
     }
 
     #[tokio::test]
@@ -197,7 +210,10 @@ mod tests {
 
     #[test]
     fn the_routes_are_one_workload_for_all_or_one_for_each_tenant() {
-        let names: Vec<String> = workloads(&snapshot()).iter().map(Workload::name).collect();
-        assert_eq!(names, ["dash-clv", "dash-own--acme"]);
+        let names = |snapshot: &Snapshot| workloads(snapshot).iter().map(Workload::name).collect::<Vec<_>>();
+        let mut snapshot = snapshot();
+        assert_eq!(names(&snapshot), ["dash-clv", "dash-own--acme"]);
+        snapshot.tenants.values_mut().for_each(|tenant| tenant.suspended = true);
+        assert_eq!(names(&snapshot), ["dash-clv"], "a suspended tenant's own host is as unknown as any");
     }
 }

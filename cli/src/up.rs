@@ -14,7 +14,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use kyros_api::{Api, ApiSettings};
-use kyros_controller::{ProjectSettings, Projector, directory, project::Source, resources::Isolation};
+use kyros_controller::{
+    ProjectSettings, Projector, directory,
+    project::{CONFIRM_EVERY, Source},
+    resources::Isolation,
+};
 use kyros_dashboard_kit::DataClient;
 use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
 use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl};
@@ -121,6 +125,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         source: Source::Folder(args.manifests.clone()),
         metadata_db: args.state.join("metadata.db"),
         cluster_keys: None,
+        confirm_every: CONFIRM_EVERY,
     };
     let projector = Projector::start(&project).await?;
     let sites = bind_sites(&args.manifests).await?;

@@ -10,6 +10,8 @@ use thiserror::Error;
 
 /// How long one call may take. A healthy API server answers in milliseconds; a hung one must not hold a reconciliation.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent; a watch is told something at least every minute (bookmarks), and ends within five.
+const SILENCE: Duration = Duration::from_mins(5);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,6 +99,9 @@ pub async fn connect() -> Result<Client, ClusterError> {
 pub fn client_of(mut config: Config) -> Result<Client, ClusterError> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // A server that is gone without a word would leave a watch waiting for ever.
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(|error| ClusterError::NoCluster(error.to_string()))
 }
 

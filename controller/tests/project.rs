@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use kyros_controller::{
     ProjectSettings, Projector,
-    project::{ProjectError, Source},
+    project::{CONFIRM_EVERY, ProjectError, Source},
 };
 use kyros_metadata::Reader;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ async fn start(folder: tempfile::TempDir, manifests: &Path) -> Running {
         source: Source::Folder(manifests.to_owned()),
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: None,
+        confirm_every: CONFIRM_EVERY,
     };
     let projector = Projector::start(&settings).await.unwrap();
     let (reader, follow) = Reader::open(&settings.metadata_db, Duration::ZERO).await.unwrap();
@@ -103,6 +104,7 @@ async fn nothing_starts_on_a_first_set_with_a_mistake() {
         source: Source::Folder(folder.path().to_owned()),
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: None,
+        confirm_every: CONFIRM_EVERY,
     };
     let refused = Projector::start(&settings).await.err().expect("an error");
     assert!(matches!(refused, ProjectError::Manifests(_)), "{refused}");

@@ -83,11 +83,15 @@ impl Writer {
     /// it names and cannot read keeps its last good row.
     pub async fn relist(&mut self, list: &CompleteList) -> Result<Applied, MetadataError> {
         let mut transaction = self.connection.begin_with(BEGIN).await?;
-        let epoch: i64 =
-            sqlx::query_scalar("UPDATE projection SET epoch = epoch + 1, applied_at = $1 WHERE id = 1 RETURNING epoch")
-                .bind(unix_now())
-                .fetch_one(&mut *transaction)
-                .await?;
+        // Half a list says nothing of how the other half stands, and is no list to begin with.
+        let is_whole = list.tenants.is_some() && list.dashboards.is_some();
+        let statement = if is_whole {
+            "UPDATE projection SET epoch = epoch + 1, applied_at = $1 WHERE id = 1 RETURNING epoch"
+        } else {
+            "UPDATE projection SET epoch = epoch + 1 WHERE id = 1 AND epoch > 0 RETURNING epoch"
+        };
+        let epoch = sqlx::query_scalar(statement).bind(unix_now()).fetch_optional(&mut *transaction).await?;
+        let epoch: i64 = epoch.ok_or(MetadataError::NotYetWritten)?;
         let mut applied = Applied { epoch, tenants_pruned: 0, dashboards_pruned: 0 };
         if let Some(Listed { records, unreadable }) = &list.tenants {
             for tenant in records {
@@ -113,10 +117,9 @@ impl Writer {
     /// Applies changes between complete lists, all of them or none.
     pub async fn apply(&mut self, changes: &[Change]) -> Result<(), MetadataError> {
         let mut transaction = self.connection.begin_with(BEGIN).await?;
-        let epoch: i64 = sqlx::query_scalar("UPDATE projection SET applied_at = $1 WHERE id = 1 RETURNING epoch")
-            .bind(unix_now())
-            .fetch_one(&mut *transaction)
-            .await?;
+        // Not a confirmation: a change of one kind says nothing of the other.
+        let epoch: i64 =
+            sqlx::query_scalar("SELECT epoch FROM projection WHERE id = 1").fetch_one(&mut *transaction).await?;
         for change in changes {
             match change {
                 Change::PutTenant(tenant) => put_tenant(&mut transaction, tenant, epoch).await?,

@@ -148,6 +148,26 @@ async fn a_file_of_a_newer_schema_is_set_aside_too() {
 }
 
 #[tokio::test]
+async fn half_a_list_neither_begins_a_read_model_nor_confirms_it() {
+    let (_folder, path) = file();
+    let mut writer = Writer::open(&path).await.unwrap();
+    let tenants_alone = CompleteList { tenants: Some(vec![tenant("acme", "u1")].into()), dashboards: None };
+    assert!(matches!(writer.relist(&tenants_alone).await, Err(MetadataError::NotYetWritten)));
+    writer.relist(&list(&[], &[])).await.unwrap();
+    let (reader, follow) = Reader::open(&path, Duration::ZERO).await.unwrap();
+    tokio::spawn(follow);
+    let confirmed = reader.snapshot().applied_at;
+    // Times are in seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    writer.relist(&tenants_alone).await.unwrap();
+    writer.apply(&[Change::PutDashboard(dashboard("clv"))]).await.unwrap();
+    eventually(&reader, |snapshot| snapshot.tenants.len() == 1 && snapshot.dashboards.len() == 1).await;
+    assert_eq!(reader.snapshot().applied_at, confirmed);
+    writer.confirm().await.unwrap();
+    eventually(&reader, |snapshot| snapshot.applied_at > confirmed).await;
+}
+
+#[tokio::test]
 async fn what_a_list_names_and_cannot_read_keeps_its_last_good_row() {
     let (_folder, path) = file();
     let mut writer = Writer::open(&path).await.unwrap();

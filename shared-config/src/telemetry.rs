@@ -54,10 +54,16 @@ pub async fn run_program<E: std::fmt::Display>(
 
 /// Asks a part whether it is well, for health checks in images that hold no other program: success is status 200.
 pub async fn healthcheck(url: &url::Url) -> ExitCode {
+    healthcheck_as(url, None).await
+}
+
+/// The same with another `Host`, as for the gateway, which serves only the public URL's names.
+pub async fn healthcheck_as(url: &url::Url, host: Option<&str>) -> ExitCode {
     crate::crypto::install_provider();
     let answer = async {
         let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).build()?;
-        let response = client.get(url.clone()).send().await?;
+        let request = host.into_iter().fold(client.get(url.clone()), |get, host| get.header(http::header::HOST, host));
+        let response = request.send().await?;
         Ok::<_, reqwest::Error>((response.status(), response.text().await?))
     };
     match answer.await {

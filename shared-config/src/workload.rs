@@ -47,15 +47,15 @@ impl Workload {
     }
 
     /// The name of its Service, which must fit one DNS label: where the plain name does not, its end gives way to a digest
-    /// of the whole.
+    /// of the whole, after a second `--`, which no plain name has.
     pub fn service_name(&self) -> String {
         let name = self.name();
         if name.len() <= MAX_SERVICE_NAME {
             return name;
         }
         let digest = hex(&sha256(name.as_bytes()));
-        let kept = name[..MAX_SERVICE_NAME - DIGEST_DIGITS - 1].trim_end_matches('-');
-        format!("{kept}-{}", &digest[..DIGEST_DIGITS])
+        let kept = name[..MAX_SERVICE_NAME - DIGEST_DIGITS - SEPARATOR.len()].trim_end_matches('-');
+        format!("{kept}{SEPARATOR}{}", &digest[..DIGEST_DIGITS])
     }
 
     /// The workload whose service account this `sub` names, if the account is one of `namespace`. Anything else is nobody.
@@ -159,6 +159,7 @@ mod tests {
         assert!(one.len() <= 63 && other.len() <= 63);
         assert_ne!(one, other);
         assert!(!one.contains("---") && one.starts_with("dash-"), "{one}");
+        assert!(one.parse::<Workload>().is_err(), "{one} could be somebody else's plain name");
         assert_eq!(Workload::shared("clv".parse().unwrap()).service_name(), "dash-clv");
     }
 

@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::{
     GatewaySettings, Sidecar,
-    answer::{Body, Refusal, see_other},
+    answer::{Body, Refusal, full, see_other},
     api_client::ApiClient,
     forward::{self, Upstream},
     gate,
@@ -166,7 +166,15 @@ impl Gateway {
                 return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "host", "This host is not served here"));
             }
         };
-        self.forward(&authority, parts, body, passed.websocket).await
+        let is_dashboard = authority != self.settings.api_upstream;
+        let body = forward::request_body(body, DEFAULT_MAX_BODY_BYTES);
+        match self.forward(&authority, parts, body, passed.websocket).await {
+            // That it has no pods now is nobody's business who is not signed in: it answers as one that is not there.
+            Err(Refusal::UPSTREAM_DOWN) if is_dashboard && !brings_authority(parts) => {
+                self.forward(&self.decoy, parts, full(bytes::Bytes::new()), false).await
+            }
+            answer => answer,
+        }
     }
 
     fn sidecar_of(&self, host: &DashboardHost) -> Option<String> {
@@ -191,12 +199,12 @@ impl Gateway {
         &self,
         authority: &str,
         parts: &mut Parts,
-        body: Incoming,
+        body: Body,
         websocket: bool,
     ) -> Result<Response<Body>, Refusal> {
         let slot = parts.extensions.remove::<ConnectionSlot>();
         let client_upgrade = websocket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
-        let mut request = Request::new(forward::request_body(body, DEFAULT_MAX_BODY_BYTES));
+        let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
@@ -235,6 +243,11 @@ impl Gateway {
         }
         Ok(Response::from_parts(answer, forward::plain_body(body)))
     }
+}
+
+/// Whether a request claims to be somebody's.
+fn brings_authority(parts: &Parts) -> bool {
+    [header::AUTHORIZATION, header::COOKIE].iter().any(|name| parts.headers.contains_key(name))
 }
 
 /// The API's internal paths are for workloads inside; from outside they do not exist.

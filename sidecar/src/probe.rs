@@ -19,7 +19,7 @@ use crate::{SidecarSettings, answer::full, forward::Upstream, settings::ProbeTar
 /// How long a dashboard may take to answer; the kubelet's own time-out is usually shorter.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the pod's own address is tried.
-const EXPOSURE_EVERY: Duration = Duration::from_secs(5);
+const EXPOSURE_EVERY: Duration = Duration::from_secs(1);
 /// An address of this machine that answers at all answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -66,9 +66,11 @@ impl Exposure {
     /// Tries the address for ever: a dashboard may open it at any time.
     pub(crate) async fn watch(self) {
         loop {
-            let answers = connect(self.address).await.is_ok();
-            let before = self.is_exposed.swap(answers, Ordering::AcqRel);
-            if answers && !before {
+            // Only a refusal proves that nobody listens; a full queue or no descriptors prove nothing.
+            let refused = std::io::ErrorKind::ConnectionRefused;
+            let is_closed = connect(self.address).await.is_err_and(|error| error.kind() == refused);
+            let was_exposed = self.is_exposed.swap(!is_closed, Ordering::AcqRel);
+            if !is_closed && !was_exposed {
                 tracing::error!(address = %self.address, "the dashboard answers around its sidecar");
             }
             tokio::time::sleep(EXPOSURE_EVERY).await;

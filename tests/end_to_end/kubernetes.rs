@@ -94,9 +94,13 @@ async fn only_the_right_accounts_are_heard(plane: &ControlPlane, install: &Insta
     assert_eq!(status(&at("/internal/sealing-key"), &gateway, None).await, StatusCode::UNAUTHORIZED);
     // Without the audience it is a token for the API server, not for Kyros.
     let other_audience = plane.kubectl_ok(&["create", "token", "dash-clv"], "").unwrap().trim().to_owned();
+    // A workload that nothing asks for hears what is taken back, and nothing else.
+    let former = token("default", "dash-nothing");
+    assert_eq!(status(&at("/internal/revocations"), &former, None).await, StatusCode::OK);
+    assert_eq!(status(&at("/internal/sealing-key"), &former, None).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&at("/oauth/introspect"), &former, Some(form)).await, StatusCode::UNAUTHORIZED);
     for nobody in [
         token("default", "stranger"),
-        token("default", "dash-nothing"),
         token(SYSTEM_NAMESPACE, "dash-clv"),
         other_audience,
         gateway.clone(),

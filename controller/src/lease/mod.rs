@@ -45,11 +45,17 @@ pub struct Timing {
     pub renew_deadline: Duration,
     /// How long to wait between attempts.
     pub retry: Duration,
+    /// How long one attempt may take: a request that hangs must leave time for another on a fresh connection.
+    pub attempt: Duration,
 }
 
 /// client-go's timing: whoever is gone is followed within twenty seconds.
-pub const TIMING: Timing =
-    Timing { lease: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) };
+pub const TIMING: Timing = Timing {
+    lease: Duration::from_secs(15),
+    renew_deadline: Duration::from_secs(10),
+    retry: Duration::from_secs(2),
+    attempt: Duration::from_secs(4),
+};
 
 /// What a Lease says of its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,14 +155,16 @@ impl<S: LeaseStore> Elector<S> {
     /// Waits until this contender leads; `false` when `shutdown` came first.
     pub async fn acquire(&mut self, shutdown: &CancellationToken) -> bool {
         loop {
+            let patience = self.timing.attempt;
             let attempt = tokio::select! {
-                attempt = self.attempt() => attempt,
+                attempt = tokio::time::timeout(patience, self.attempt()) => attempt,
                 () = shutdown.cancelled() => return false,
             };
             match attempt {
-                Ok(true) => return true,
-                Ok(false) => (),
-                Err(error) => tracing::warn!(%error, "lease"),
+                Ok(Ok(true)) => return true,
+                Ok(Ok(false)) => (),
+                Ok(Err(error)) => tracing::warn!(%error, "lease"),
+                Err(_) => tracing::warn!("lease: no answer in time"),
             }
             tokio::select! {
                 () = tokio::time::sleep(jittered(self.timing.retry)) => (),
@@ -175,7 +183,8 @@ impl<S: LeaseStore> Elector<S> {
             }
             let begun = Instant::now();
             // An attempt that outlives the deadline is as good as a failed one.
-            match tokio::time::timeout_at(renewed + self.timing.renew_deadline, self.attempt()).await {
+            let until = (begun + self.timing.attempt).min(renewed + self.timing.renew_deadline);
+            match tokio::time::timeout_at(until, self.attempt()).await {
                 Ok(Ok(true)) => renewed = begun,
                 Ok(Ok(false)) => {
                     self.fence.set(None);

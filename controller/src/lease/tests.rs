@@ -11,6 +11,7 @@ const FAST: Timing = Timing {
     lease: Duration::from_millis(150),
     renew_deadline: Duration::from_millis(100),
     retry: Duration::from_millis(20),
+    attempt: Duration::from_millis(40),
 };
 
 /// A lease in memory, compared and swapped like the API server's.

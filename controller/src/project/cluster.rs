@@ -5,7 +5,8 @@
 //! transaction for all that came together.
 
 use std::{
-    path::PathBuf,
+    collections::HashSet,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::ListParams,
@@ -33,7 +34,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::de::DeserializeOwned;
-use tokio::time::MissedTickBehavior;
+use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -47,8 +48,6 @@ use crate::{
 
 /// Most events that are written in one transaction.
 const BATCH: usize = 256;
-/// How often an unchanged state is confirmed, for the readers' check of its age.
-const CONFIRM_EVERY: Duration = Duration::from_mins(1);
 /// How often the read model is compared with a fresh list; a tenth more or less, so that many pods do not ask at once.
 const DRIFT_EVERY: Duration = Duration::from_mins(10);
 /// A difference that is still there after this long is no change under way.
@@ -59,6 +58,9 @@ const KEYS_EVERY: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Objects per page of a list.
 const PAGE: u32 = 500;
+/// The kinds, as versions name them.
+const TENANT: &str = "Tenant";
+const DASHBOARD: &str = "Dashboard";
 
 type Guarded<K> = DeserializeGuard<K>;
 
@@ -76,13 +78,25 @@ pub(super) struct ClusterProjector {
     namespace: String,
     writer: Writer,
     keys: Option<PathBuf>,
+    confirm_every: Duration,
     metrics: Arc<ProjectionMetrics>,
     events: Events,
     tenants: Listing<TenantRecord>,
     dashboards: Listing<DashboardRecord>,
     /// Changes not written yet: those of this batch, and before the first complete list all that came early.
     pending: Vec<Change>,
+    /// Kind and name of what is there and cannot be read.
+    unreadable: HashSet<(&'static str, String)>,
+    check: Option<Check>,
+    /// A watch failed: whether it lost anything shows only in a comparison.
+    is_doubtful: bool,
     last_problem: String,
+}
+
+/// A comparison under way: the second time, a difference is no change that was under way.
+struct Check {
+    is_second: bool,
+    listing: JoinHandle<Result<Vec<Version>, ClusterError>>,
 }
 
 /// One kind's list while it is being read.
@@ -113,14 +127,18 @@ impl ClusterProjector {
             namespace: namespace.to_owned(),
             writer,
             keys: settings.cluster_keys.clone(),
+            confirm_every: settings.confirm_every,
             metrics,
             tenants: Listing::default(),
             dashboards: Listing::default(),
             pending: Vec::new(),
+            unreadable: HashSet::new(),
+            check: None,
+            is_doubtful: false,
             last_problem: String::new(),
         };
         let first = async {
-            while let Err(error) = projector.write_keys().await {
+            while let Err(error) = write_keys(&projector.client, projector.keys.as_deref()).await {
                 tracing::warn!(%error, "cluster keys not read yet");
                 tokio::time::sleep(RETRY).await;
             }
@@ -139,15 +157,22 @@ impl ClusterProjector {
 
     /// Follows the cluster until `shutdown`.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let mut confirm = ticks(CONFIRM_EVERY);
+        let mut confirm = ticks(self.confirm_every);
         let mut keys = ticks(KEYS_EVERY);
         let mut drift = ticks(jittered(DRIFT_EVERY));
         loop {
             let done = tokio::select! {
                 Some(batch) = self.events.next() => self.take_in(batch).await,
                 _ = confirm.tick() => self.confirm().await,
-                _ = keys.tick() => self.write_keys().await,
-                _ = drift.tick() => self.check_drift().await,
+                _ = keys.tick() => {
+                    self.refresh_keys();
+                    Ok(())
+                }
+                _ = drift.tick() => {
+                    self.begin_check(Duration::ZERO, false);
+                    Ok(())
+                }
+                Some((is_second, listed)) = listed(&mut self.check) => self.compare(is_second, listed).await,
                 () = shutdown.cancelled() => return,
             };
             match done {
@@ -165,6 +190,7 @@ impl ClusterProjector {
 
     fn start_over(&mut self) {
         self.events = watch(&self.client, &self.namespace);
+        self.check = None;
         self.pending.clear();
         self.tenants.reading = None;
         self.dashboards.reading = None;
@@ -184,11 +210,11 @@ impl ClusterProjector {
                 Ok(Seen::Tenant(event)) => self.take_tenant(*event).await?,
                 Ok(Seen::Dashboard(event)) => self.take_dashboard(*event).await?,
                 Err(problem) => {
+                    self.is_doubtful = true;
                     self.report(problem);
                     continue;
                 }
             }
-            self.last_problem.clear();
             self.metrics.last_event.set(unix_now());
         }
         self.flush().await?;
@@ -196,15 +222,19 @@ impl ClusterProjector {
     }
 
     async fn take_tenant(&mut self, event: Event<Guarded<Tenant>>) -> Result<(), MetadataError> {
-        let unreadable = self.metrics.unreadable.clone();
-        let read = |guarded: &Guarded<Tenant>| readable(guarded, tenant_record, &unreadable);
+        let read = |guarded: &Guarded<Tenant>| readable(guarded, tenant_record);
         let change = match event {
             Event::Init => {
                 self.tenants.begin();
+                // What the list will say is newer.
+                self.pending.retain(|change| !matches!(change, Change::PutTenant(_) | Change::RemoveTenant { .. }));
+                self.unreadable.retain(|(kind, _)| *kind != TENANT);
                 None
             }
             Event::InitApply(tenant) => {
-                self.tenants.add(read(&tenant), &tenant);
+                let record = read(&tenant);
+                self.note(TENANT, &tenant, record.is_some());
+                self.tenants.add(record, &tenant);
                 None
             }
             Event::InitDone => {
@@ -212,23 +242,35 @@ impl ClusterProjector {
                 self.tenants.end();
                 return self.relist().await;
             }
-            Event::Apply(tenant) => read(&tenant).map(Change::PutTenant),
-            Event::Delete(tenant) => Some(Change::RemoveTenant { name: tenant.name_any(), uid: uid(&tenant) }),
+            Event::Apply(tenant) => {
+                let record = read(&tenant);
+                self.note(TENANT, &tenant, record.is_some());
+                record.map(Change::PutTenant)
+            }
+            Event::Delete(tenant) => {
+                self.unreadable.remove(&(TENANT, tenant.name_any()));
+                Some(Change::RemoveTenant { name: tenant.name_any(), uid: uid(&tenant) })
+            }
         };
         self.pending.extend(change);
         Ok(())
     }
 
     async fn take_dashboard(&mut self, event: Event<Guarded<Dashboard>>) -> Result<(), MetadataError> {
-        let unreadable = self.metrics.unreadable.clone();
-        let read = |guarded: &Guarded<Dashboard>| readable(guarded, dashboard_record, &unreadable);
+        let read = |guarded: &Guarded<Dashboard>| readable(guarded, dashboard_record);
         let change = match event {
             Event::Init => {
                 self.dashboards.begin();
+                let is_dashboard =
+                    |change: &Change| matches!(change, Change::PutDashboard(_) | Change::RemoveDashboard { .. });
+                self.pending.retain(|change| !is_dashboard(change));
+                self.unreadable.retain(|(kind, _)| *kind != DASHBOARD);
                 None
             }
             Event::InitApply(dashboard) => {
-                self.dashboards.add(read(&dashboard), &dashboard);
+                let record = read(&dashboard);
+                self.note(DASHBOARD, &dashboard, record.is_some());
+                self.dashboards.add(record, &dashboard);
                 None
             }
             Event::InitDone => {
@@ -236,8 +278,13 @@ impl ClusterProjector {
                 self.dashboards.end();
                 return self.relist().await;
             }
-            Event::Apply(dashboard) => read(&dashboard).map(Change::PutDashboard),
+            Event::Apply(dashboard) => {
+                let record = read(&dashboard);
+                self.note(DASHBOARD, &dashboard, record.is_some());
+                record.map(Change::PutDashboard)
+            }
             Event::Delete(dashboard) => {
+                self.unreadable.remove(&(DASHBOARD, dashboard.name_any()));
                 Some(Change::RemoveDashboard { name: dashboard.name_any(), uid: uid(&dashboard) })
             }
         };
@@ -274,51 +321,107 @@ impl ClusterProjector {
         Ok(())
     }
 
-    /// Confirms the state, if the cluster answers and no watch is failing: otherwise its age must show.
+    fn note(&mut self, kind: &'static str, object: &impl Resource, is_readable: bool) {
+        let name = (kind, object.name_any());
+        if is_readable {
+            self.unreadable.remove(&name);
+        } else {
+            self.metrics.unreadable.inc();
+            self.unreadable.insert(name);
+        }
+    }
+
+    /// Confirms the state if the cluster answers. After a watch that failed a comparison must come first: a watch that goes on
+    /// where it was tells nobody so, and one that lost something would otherwise look current.
     async fn confirm(&mut self) -> Result<(), ProjectError> {
-        if !self.last_problem.is_empty() {
+        if self.is_doubtful {
+            self.begin_check(Duration::ZERO, false);
             return Ok(());
         }
         let tenants: Api<Tenant> = Api::namespaced(self.client.clone(), &self.namespace);
         let one = ListParams::default().limit(1);
         call(|| "confirming the state".to_owned(), tenants.list_metadata(&one)).await?;
+        self.confirmed().await
+    }
+
+    async fn confirmed(&mut self) -> Result<(), ProjectError> {
+        self.last_problem.clear();
         self.metrics.last_event.set(unix_now());
         Ok(self.writer.confirm().await?)
     }
 
+    /// Lists the versions of everything beside the watch, which goes on meanwhile.
+    fn begin_check(&mut self, after: Duration, is_second: bool) {
+        if self.check.is_some() {
+            return;
+        }
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        let listing = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let mut there = versions::<Tenant>(&client, &namespace, TENANT).await?;
+            there.extend(versions::<Dashboard>(&client, &namespace, DASHBOARD).await?);
+            Ok(there)
+        });
+        self.check = Some(Check { is_second, listing });
+    }
+
     /// Compares the read model with a fresh list; a difference that lasts means that a watch lost something.
-    async fn check_drift(&mut self) -> Result<(), ProjectError> {
-        if !self.differs().await? {
-            return Ok(());
+    async fn compare(
+        &mut self,
+        is_second: bool,
+        listed: Result<Vec<Version>, ClusterError>,
+    ) -> Result<(), ProjectError> {
+        let here = self.writer.versions().await?;
+        let readable = |version: &Version| !self.unreadable.contains(&(version.kind, version.name.clone()));
+        let there = listed?.into_iter().filter(readable).collect();
+        let here = here.into_iter().filter(readable).collect();
+        if digest(there) == digest(here) {
+            self.is_doubtful = false;
+            return self.confirmed().await;
         }
-        tokio::time::sleep(DRIFT_SETTLE).await;
-        while let Some(Some(batch)) = self.events.next().now_or_never() {
-            self.take_in(batch).await?;
-        }
-        if self.differs().await? {
+        if is_second {
             tracing::error!("the read model is not what the cluster has, listing again");
             self.metrics.drifted.inc();
+            self.is_doubtful = false;
             self.start_over();
+        } else {
+            self.begin_check(DRIFT_SETTLE, true);
         }
         Ok(())
     }
 
-    async fn differs(&mut self) -> Result<bool, ProjectError> {
-        let mut there = versions::<Tenant>(&self.client, &self.namespace, "Tenant").await?;
-        there.extend(versions::<Dashboard>(&self.client, &self.namespace, "Dashboard").await?);
-        Ok(digest(there) != digest(self.writer.versions().await?))
+    fn refresh_keys(&self) {
+        let (client, path) = (self.client.clone(), self.keys.clone());
+        tokio::spawn(async move {
+            if let Err(error) = write_keys(&client, path.as_deref()).await {
+                tracing::warn!(%error, "cluster keys not read, the last ones stay");
+            }
+        });
     }
+}
 
-    /// The issuer of the cluster's service-account tokens and its keys (Kubernetes: service account issuer discovery).
-    async fn write_keys(&mut self) -> Result<(), ProjectError> {
-        let Some(path) = self.keys.clone() else { return Ok(()) };
-        let issuer = document(&self.client, "/.well-known/openid-configuration").await?;
-        let keys = document(&self.client, "/openid/v1/jwks").await?;
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let keys =
-            ClusterKeys { issuer: text(&issuer["issuer"]), keys: keys["keys"].as_array().cloned().unwrap_or_default() };
-        keys.write(&path).map_err(|source| ProjectError::Keys { path, source })
+/// What the comparison under way listed; never anything while there is none.
+async fn listed(check: &mut Option<Check>) -> Option<(bool, Result<Vec<Version>, ClusterError>)> {
+    let Some(Check { is_second, listing }) = check else { return std::future::pending().await };
+    let is_second = *is_second;
+    let listed = listing.await;
+    *check = None;
+    match listed {
+        Ok(listed) => Some((is_second, listed)),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// The issuer of the cluster's service-account tokens and its keys (Kubernetes: service account issuer discovery).
+async fn write_keys(client: &Client, path: Option<&Path>) -> Result<(), ProjectError> {
+    let Some(path) = path else { return Ok(()) };
+    let issuer = document(client, "/.well-known/openid-configuration").await?;
+    let keys = document(client, "/openid/v1/jwks").await?;
+    let keys = ClusterKeys {
+        issuer: issuer["issuer"].as_str().unwrap_or_default().to_owned(),
+        keys: keys["keys"].as_array().cloned().unwrap_or_default(),
+    };
+    keys.write(path).map_err(|source| ProjectError::Keys { path: path.to_owned(), source })
 }
 
 impl<R> Listing<R> {
@@ -349,7 +452,7 @@ async fn document(client: &Client, path: &str) -> Result<serde_json::Value, Clus
 
 /// The record of a resource; `None`, and a line in the log, for one that cannot be read. One such object must not stop the
 /// watch, and must not take its last good row along.
-fn readable<K, R>(guarded: &Guarded<K>, record: impl Fn(&K) -> Result<R, BadName>, unreadable: &Counter) -> Option<R>
+fn readable<K, R>(guarded: &Guarded<K>, record: impl Fn(&K) -> Result<R, BadName>) -> Option<R>
 where
     K: Resource<DynamicType = ()>,
 {
@@ -360,7 +463,6 @@ where
         },
         Err(invalid) => invalid.error.clone(),
     };
-    unreadable.inc();
     tracing::error!(kind = %K::kind(&()), name = guarded.name_any(), reason, "not readable, its last good row stays");
     None
 }

@@ -13,7 +13,7 @@ mod cluster;
 mod folder;
 mod records;
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
 use kube::Client;
@@ -43,6 +43,18 @@ pub struct ProjectSettings {
     /// Where to write the cluster's issuer of workload tokens and its public keys, for the API.
     #[arg(long, env = "KYROS_CLUSTER_KEYS")]
     pub cluster_keys: Option<PathBuf>,
+
+    /// How often an unchanged state is confirmed, in seconds: readers hand out nothing when nobody does for long.
+    #[arg(long, env = "KYROS_CONFIRM_EVERY", default_value = "60", value_parser = seconds)]
+    pub confirm_every: Duration,
+}
+
+/// How often an unchanged state is confirmed where nobody says.
+pub const CONFIRM_EVERY: Duration = Duration::from_mins(1);
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text.parse().map_err(|_| "a whole number of seconds".to_owned())?;
+    if seconds == 0 { Err("at least one second".to_owned()) } else { Ok(Duration::from_secs(seconds)) }
 }
 
 /// Where the resources are.

@@ -130,6 +130,7 @@ pub(crate) struct Written {
     pub(crate) digest: [u8; 32],
     pub(crate) uid: String,
     pub(crate) version: String,
+    pub(crate) generation: Option<i64>,
 }
 
 /// Shared by all reconciliations.
@@ -186,6 +187,11 @@ impl Context {
         }
     }
 
+    /// Whether there is a tenant that cannot be read, and of which nobody can say what it may open.
+    pub(crate) fn has_unreadable_tenant(&self) -> bool {
+        self.caches.tenants.find(|guarded| guarded.0.is_err()).is_some()
+    }
+
     /// Tenants that may open a dashboard, by name, and whether each is suspended.
     pub(crate) fn tenants_that_open(&self, dashboard: &DashboardSlug) -> Vec<(TenantId, bool)> {
         let names_it = |guarded: &DeserializeGuard<Tenant>| {
@@ -204,8 +210,16 @@ impl Context {
         tenants
     }
 
+    /// What a Deployment says of itself as it was written last. Of an earlier version only the counts are worth telling: that
+    /// its pods are ready says nothing about those that come now.
     pub(crate) fn deployment_status(&self, name: &str) -> Option<DeploymentStatus> {
-        self.caches.deployments.get(&ObjectRef::new(name).within(self.namespace()))?.status.clone()
+        let deployment = self.caches.deployments.get(&ObjectRef::new(name).within(self.namespace()))?;
+        let status = deployment.status.clone()?;
+        let written = self.written("Deployment", name).and_then(|written| written.generation);
+        if status.observed_generation >= written.max(deployment.metadata.generation) {
+            return Some(status);
+        }
+        Some(DeploymentStatus { updated_replicas: None, conditions: None, ..status })
     }
 
     pub(crate) fn written(&self, kind: &'static str, name: &str) -> Option<Written> {

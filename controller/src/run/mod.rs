@@ -164,7 +164,8 @@ pub async fn run(settings: &RunSettings, shutdown: CancellationToken) -> Result<
         tokio::spawn(lead(client, settings.platform(), elector.fence(), identity, metrics.clone(), stop.clone()));
     let held = tokio::select! {
         held = elector.hold(&shutdown) => held.map_err(RunError::from),
-        _ = &mut work => Err(RunError::Ended),
+        // Asked to stop, it may be done before the lease's keeper has heard of it.
+        _ = &mut work => if shutdown.is_cancelled() { Ok(()) } else { Err(RunError::Ended) },
     };
     metrics.leads(false);
     stop.cancel();

@@ -1,10 +1,10 @@
 //! The watches behind the caches, and what a change of one kind means for the other.
 //!
-//! Caches keep what is read here and nothing else: annotations, managed fields, other labels, specs of children and the names
-//! of members stay out, or ten thousand tenants would not fit.
+//! Caches keep what is read here and nothing else: annotations, managed fields, specs of children and the names of
+//! members stay out, or ten thousand tenants would not fit.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     task::Poll,
@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 
 use super::{
     context::Caches,
-    dashboard::build::{DASHBOARD_LABEL, MANAGED_BY_LABEL, MANAGER},
+    dashboard::build::{MANAGED_BY_LABEL, MANAGER},
 };
 use crate::{
     cluster::watch_problem,
@@ -162,9 +162,6 @@ where
 fn slim_metadata(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     metadata.annotations = None;
-    // The one by which what is to be pruned is found.
-    let found = metadata.labels.take().and_then(|mut labels| labels.remove_entry(DASHBOARD_LABEL));
-    metadata.labels = found.map(|label| BTreeMap::from([label]));
 }
 
 fn slim(object: &mut impl ResourceExt) {
@@ -173,6 +170,7 @@ fn slim(object: &mut impl ResourceExt) {
 
 fn slim_tenant(tenant: &mut Guarded<Tenant>) {
     slim_metadata(tenant.meta_mut());
+    tenant.meta_mut().labels = None;
     if let Ok(tenant) = &mut tenant.0 {
         // Only how many there are is told.
         tenant.spec.members.fill(Member::default());
@@ -183,6 +181,7 @@ fn slim_tenant(tenant: &mut Guarded<Tenant>) {
 
 fn slim_dashboard(dashboard: &mut Guarded<Dashboard>) {
     slim_metadata(dashboard.meta_mut());
+    dashboard.meta_mut().labels = None;
     if let Ok(dashboard) = &mut dashboard.0 {
         dashboard.spec.description = String::new();
     }

@@ -17,6 +17,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBoxBody};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use tokio::sync::watch;
 use tower::{BoxError, Layer, Service};
 
 /// How the client is treated.
@@ -31,6 +32,8 @@ struct State {
     allowed: AtomicU64,
     /// Of a thousand events of a watch, how many are lost, told twice, or make the watch begin anew (410).
     losing: AtomicU64,
+    /// The way to the API server is cut: nothing is sent, and open watches break.
+    is_cut: watch::Sender<bool>,
     writes: AtomicU64,
     log: Mutex<Vec<String>>,
     forbidden: Mutex<Vec<String>>,
@@ -43,6 +46,7 @@ impl Chaos {
             failing: AtomicU64::new(0),
             allowed: AtomicU64::new(u64::MAX),
             losing: AtomicU64::new(0),
+            is_cut: watch::channel(false).0,
             writes: AtomicU64::new(0),
             log: Mutex::default(),
             forbidden: Mutex::default(),
@@ -57,6 +61,11 @@ impl Chaos {
     /// Loses, repeats and breaks off so many of a thousand watched events from now on, a third each.
     pub(crate) fn lose(&self, of_a_thousand: u64) {
         self.0.losing.store(of_a_thousand, Ordering::Relaxed);
+    }
+
+    /// Cuts the way to the API server, or mends it.
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.0.is_cut.send_replace(is_cut);
     }
 
     /// Lets so many writes through and nothing after them.
@@ -155,6 +164,9 @@ where
             self.chaos.0.log.lock().unwrap().push(what.clone());
             self.chaos.verdict()
         };
+        if *self.chaos.0.is_cut.borrow() {
+            return Box::pin(async { Err("chaos: cut".into()) });
+        }
         if matches!(verdict, Verdict::FailBefore) {
             return Box::pin(async { Err("chaos: not sent".into()) });
         }
@@ -180,19 +192,27 @@ where
     C: http_body::Body<Data = Bytes> + Send + 'static,
     C::Error: Into<BoxError>,
 {
-    let lines =
-        stream::unfold((Box::pin(BodyStream::new(body)), Vec::new(), chaos), |(mut body, mut rest, chaos)| async {
-            let frame = body.next().await?;
-            let told = frame.map_err(Into::into).map(|frame| {
-                rest.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
-                let mut told = Vec::new();
-                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = rest.drain(..=end).collect();
-                    told.extend(chaos.heard(&line));
-                }
-                http_body::Frame::data(Bytes::from(told))
-            });
-            Some((told, (body, rest, chaos)))
+    let cut = chaos.0.is_cut.subscribe();
+    let state = (Box::pin(BodyStream::new(body)), Vec::new(), chaos, cut);
+    let lines = stream::unfold(state, |(mut body, mut rest, chaos, mut cut)| async {
+        let heard = tokio::select! {
+            frame = body.next() => Some(frame?),
+            _ = cut.wait_for(|is_cut| *is_cut) => None,
+        };
+        let Some(frame) = heard else {
+            let broken: Result<_, BoxError> = Err("chaos: cut".into());
+            return Some((broken, (body, rest, chaos, cut)));
+        };
+        let told = frame.map_err(Into::into).map(|frame| {
+            rest.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+            let mut told = Vec::new();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                told.extend(chaos.heard(&line));
+            }
+            http_body::Frame::data(Bytes::from(told))
         });
+        Some((told, (body, rest, chaos, cut)))
+    });
     StreamBody::new(lines).boxed_unsync()
 }

@@ -51,6 +51,16 @@ async fn what_somebody_changes_or_deletes_is_put_right() {
             world.api::<Deployment>().get("dash-clv").await.unwrap().spec.unwrap().replicas == Some(2)
         })
         .await;
+    // Neither a generation nor a status tells of these.
+    let labels =
+        json!({"metadata": {"labels": {"kyros.dev/dashboard": "another", "app.kubernetes.io/managed-by": null}}});
+    world.patch::<Deployment>("dash-clv", labels).await;
+    world
+        .until("the deployment's labels are ours again", async || {
+            let labels = world.api::<Deployment>().get("dash-clv").await.unwrap().metadata.labels.unwrap();
+            labels["kyros.dev/dashboard"] == "clv" && labels.contains_key("app.kubernetes.io/managed-by")
+        })
+        .await;
     // A child without our labels is still ours, and is found by its name.
     world.patch::<Service>("dash-clv", json!({"metadata": {"labels": null}})).await;
     world.until("labelled again", async || world.names::<Service>().await == ["dash-clv"]).await;

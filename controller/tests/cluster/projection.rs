@@ -11,7 +11,7 @@ use std::{
 use kube::api::{DeleteParams, ListParams};
 use kyros_controller::{
     ProjectSettings, Projector,
-    project::Source,
+    project::{CONFIRM_EVERY, Source},
     resources::{Dashboard, Tenant},
 };
 use kyros_metadata::{Reader, Snapshot};
@@ -149,6 +149,7 @@ async fn the_read_model_is_right_in_the_end_whatever_the_watch_loses() {
         source: Source::Cluster(world.namespace.clone()),
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: None,
+        confirm_every: CONFIRM_EVERY,
     };
     let chaos = Chaos::none();
     chaos.lose(450);
@@ -172,5 +173,49 @@ async fn the_read_model_is_right_in_the_end_whatever_the_watch_loses() {
         world.tenant("nudge", &[], begun.elapsed().as_secs().is_multiple_of(2)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_where_nothing_changes_is_believed_again_after_it_was_away() {
+    let Some(world) = World::new("away").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ProjectSettings {
+        source: Source::Cluster(world.namespace.clone()),
+        metadata_db: folder.path().join("metadata.db"),
+        cluster_keys: None,
+        confirm_every: Duration::from_millis(200),
+    };
+    world.tenant("acme", &[], false).await;
+    let chaos = Chaos::none();
+    let client = client(world.plane.kubeconfig(), &chaos).await;
+    let stop = CancellationToken::new();
+    let projector = Projector::start_on(client, &settings, Arc::default(), &stop).await.unwrap();
+    tokio::spawn(projector.run(stop.clone()));
+    let (reader, follow) = Reader::open(&settings.metadata_db, PATIENCE).await.unwrap();
+    tokio::spawn(follow);
+    let applied_at = || reader.snapshot().applied_at;
+    let until_confirmed_after = async |moment: i64| {
+        let begun = Instant::now();
+        while applied_at() <= moment {
+            assert!(begun.elapsed() < PATIENCE, "never confirmed again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until_confirmed_after(applied_at()).await;
+    chaos.cut(true);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let while_away = applied_at();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(applied_at(), while_away, "nobody may confirm what nobody can see");
+    chaos.cut(false);
+    // No event comes: nothing has changed.
+    until_confirmed_after(while_away).await;
+    // What changed while the way was cut is there, and not only confirmed.
+    chaos.cut(true);
+    world.tenant("acme", &[], true).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    chaos.cut(false);
+    until_equal(&world, &reader).await;
     stop.cancel();
 }

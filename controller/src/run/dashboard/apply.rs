@@ -11,10 +11,10 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
-    Resource as _, ResourceExt,
+    ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use kyros_shared_config::crypto::sha256;
@@ -24,6 +24,7 @@ use thiserror::Error;
 use super::{
     build::{Applied, Children, DASHBOARD_LABEL, Desired, MANAGER},
     observe::{Existing, existing, version_of},
+    validate::Plan,
 };
 use crate::{
     cluster::ClusterError,
@@ -41,6 +42,14 @@ pub(in crate::run) enum ApplyError {
         /// The name.
         name: String,
     },
+    /// A child of an earlier resource of the same name is still there.
+    #[error("{kind} {name} of the earlier dashboard of this name is still being deleted")]
+    Orphaned {
+        /// The kind.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
     /// Not written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -53,25 +62,42 @@ impl From<ClusterError> for ApplyError {
 }
 
 /// Writes what differs, in the order in which one child needs another, and prunes the rest. Pods come last: their policy is
-/// there before they are.
+/// there before they are. One tenant's trouble does not keep the others' workloads from what they need, nor the rest from
+/// being pruned; the first error is told.
 pub(in crate::run) async fn apply(
     context: &Context,
-    owner: &str,
-    dashboard: &str,
+    plan: &Plan,
     desired: Vec<Children<Desired>>,
+    may_prune: bool,
 ) -> Result<Vec<(Children<Applied>, Option<DeploymentStatus>)>, ApplyError> {
+    let owner = &plan.owner;
+    let wanted = Wanted::of(&desired);
     let mut applied = Vec::with_capacity(desired.len());
+    let mut failed = None;
     for children in desired {
-        apply_one_workload(context, owner, &children).await?;
+        match apply_one_workload(context, owner, &children).await {
+            Ok(()) => (),
+            Err(lost @ ApplyError::Write(WriteError::Lost(_))) => return Err(lost),
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        }
         let deployment = children.deployment.as_ref().map(ResourceExt::name_any);
         let status = deployment.and_then(|name| context.deployment_status(&name));
         applied.push((children.applied(), status));
     }
-    prune(context, owner, dashboard, &applied).await?;
-    Ok(applied)
+    if may_prune {
+        prune(context, &owner.uid, plan.dashboard.as_str(), &wanted).await?;
+    }
+    failed.map_or(Ok(applied), Err)
 }
 
-async fn apply_one_workload(context: &Context, owner: &str, children: &Children<Desired>) -> Result<(), ApplyError> {
+async fn apply_one_workload(
+    context: &Context,
+    owner: &OwnerReference,
+    children: &Children<Desired>,
+) -> Result<(), ApplyError> {
     // Without `..`: a new kind of child that nobody applies shall not compile.
     let Children {
         workload: _,
@@ -96,7 +122,7 @@ async fn apply_one_workload(context: &Context, owner: &str, children: &Children<
     Ok(())
 }
 
-async fn apply_child<K: Child>(context: &Context, owner: &str, desired: &K) -> Result<(), ApplyError> {
+async fn apply_child<K: Child>(context: &Context, owner: &OwnerReference, desired: &K) -> Result<(), ApplyError> {
     let (kind, name) = (kind::<K>(), desired.name_any());
     let mut body = serde_json::to_value(desired).map_err(|error| {
         let source = Box::new(kube::Error::SerdeError(error));
@@ -105,10 +131,12 @@ async fn apply_child<K: Child>(context: &Context, owner: &str, desired: &K) -> R
     let digest = sha256(body.to_string().as_bytes());
     let mut params = PatchParams::apply(MANAGER);
     match existing::<K>(context, &name, owner).await? {
+        Existing::Orphaned => return Err(ApplyError::Orphaned { kind, name }),
         Existing::Foreign => return Err(ApplyError::NameTaken { kind, name }),
         Existing::Ours { uid, version } => {
-            let as_it_is = Written { digest, uid: uid.clone(), version };
-            if context.written(kind, &name).as_ref() == Some(&as_it_is) {
+            let is_as_written =
+                |written: &Written| (&written.digest, &written.uid, &written.version) == (&digest, &uid, &version);
+            if context.written(kind, &name).as_ref().is_some_and(is_as_written) {
                 return Ok(());
             }
             body["metadata"]["uid"] = Value::String(uid);
@@ -123,45 +151,54 @@ async fn apply_child<K: Child>(context: &Context, owner: &str, desired: &K) -> R
         .await
         .inspect_err(|_| context.forget(kind, &name))?;
     let version = version_of(&applied.metadata);
-    context.remember(kind, &name, Written { digest, uid: applied.uid().unwrap_or_default(), version });
+    let (uid, generation) = (applied.uid().unwrap_or_default(), applied.metadata.generation);
+    context.remember(kind, &name, Written { digest, uid, version, generation });
     Ok(())
 }
 
-/// Deletes children of earlier specs.
-async fn prune(
-    context: &Context,
-    owner: &str,
-    dashboard: &str,
-    applied: &[(Children<Applied>, Option<DeploymentStatus>)],
-) -> Result<(), ApplyError> {
-    let names = |of: fn(&Children<Applied>) -> Option<&ObjectMeta>| -> Vec<&str> {
-        applied.iter().filter_map(|(children, _)| of(children)?.name.as_deref()).collect()
-    };
-    // Pods first, their policy last.
-    let deployments = names(|children| children.deployment.as_ref().map(Deployment::meta));
-    prune_kind::<Deployment>(context, owner, dashboard, &deployments).await?;
-    let budgets = names(|children| children.pod_disruption_budget.as_ref().map(PodDisruptionBudget::meta));
-    prune_kind::<PodDisruptionBudget>(context, owner, dashboard, &budgets).await?;
-    prune_kind::<Service>(context, owner, dashboard, &names(|children| Some(children.service.meta()))).await?;
-    prune_kind::<ConfigMap>(context, owner, dashboard, &names(|children| Some(children.config_map.meta()))).await?;
-    let accounts = names(|children| Some(children.service_account.meta()));
-    prune_kind::<ServiceAccount>(context, owner, dashboard, &accounts).await?;
-    let policies = names(|children| Some(children.network_policy.meta()));
-    prune_kind::<NetworkPolicy>(context, owner, dashboard, &policies).await
+/// The names of everything that a plan asks for, by kind.
+struct Wanted {
+    /// Service accounts, settings and policies are named alike.
+    workloads: Vec<String>,
+    services: Vec<String>,
+    budgets: Vec<String>,
+    deployments: Vec<String>,
+}
+
+impl Wanted {
+    fn of(desired: &[Children<Desired>]) -> Self {
+        let names = |of: fn(&Children<Desired>) -> Option<String>| desired.iter().filter_map(of).collect();
+        Self {
+            workloads: names(|children| Some(children.workload.name())),
+            services: names(|children| Some(children.service.name_any())),
+            budgets: names(|children| children.pod_disruption_budget.as_ref().map(ResourceExt::name_any)),
+            deployments: names(|children| children.deployment.as_ref().map(ResourceExt::name_any)),
+        }
+    }
+}
+
+/// Deletes children of earlier specs. Pods first, their policy last.
+async fn prune(context: &Context, owner: &str, dashboard: &str, wanted: &Wanted) -> Result<(), ApplyError> {
+    prune_kind::<Deployment>(context, owner, dashboard, &wanted.deployments).await?;
+    prune_kind::<PodDisruptionBudget>(context, owner, dashboard, &wanted.budgets).await?;
+    prune_kind::<Service>(context, owner, dashboard, &wanted.services).await?;
+    prune_kind::<ConfigMap>(context, owner, dashboard, &wanted.workloads).await?;
+    prune_kind::<ServiceAccount>(context, owner, dashboard, &wanted.workloads).await?;
+    prune_kind::<NetworkPolicy>(context, owner, dashboard, &wanted.workloads).await
 }
 
 async fn prune_kind<K: Child>(
     context: &Context,
     owner: &str,
     dashboard: &str,
-    wanted: &[&str],
+    wanted: &[String],
 ) -> Result<(), ApplyError> {
     let kind = kind::<K>();
     for object in K::labelled(&context.caches, DASHBOARD_LABEL, dashboard) {
         let (Some(name), Some(uid)) = (object.name, object.uid) else { continue };
         let mut owners = object.owner_references.iter().flatten();
         let is_ours = owners.any(|reference| reference.uid == owner && reference.controller == Some(true));
-        if !is_ours || wanted.contains(&name.as_str()) || object.deletion_timestamp.is_some() {
+        if !is_ours || wanted.contains(&name) || object.deletion_timestamp.is_some() {
             continue;
         }
         let params = DeleteParams {

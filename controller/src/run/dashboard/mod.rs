@@ -66,7 +66,9 @@ pub(super) async fn reconcile(
         Err(invalid) => Err((invalid.reason(), invalid.to_string())),
         Ok(plan) => {
             let desired = build(&plan, &context.platform);
-            match apply(&context, &plan.owner.uid, plan.dashboard.as_str(), desired).await {
+            // What a tenant that cannot be read was granted goes on running, as it goes on being served.
+            let may_prune = !surroundings.is_incomplete;
+            match apply(&context, &plan, desired, may_prune).await {
                 Ok(applied) => Ok(applied),
                 Err(error) => Err(refusal(error)?),
             }
@@ -84,14 +86,16 @@ pub(super) async fn reconcile(
     }
     context.backoff.succeeded(&format!("Dashboard {}", dashboard.name_any()));
     context.metrics.passed("Dashboard", refused.unwrap_or("ok"), context.backoff.len());
-    let is_foreign = matches!(refused, Some("NameTaken" | "ServiceNotFound" | "ServiceSelectsNothing"));
-    Ok(Action::requeue(if is_foreign { LOOK_FOR_FOREIGN } else { next_look() }))
+    // A spec that is wrong stays so until it changes; everything else that is in the way may go without a word.
+    let may_pass = refused.is_some_and(|reason| reason != "InvalidSpec");
+    Ok(Action::requeue(if may_pass { LOOK_FOR_FOREIGN } else { next_look() }))
 }
 
 /// What a person must mend becomes a condition; what time mends is an error, to be tried again.
 fn refusal(error: ApplyError) -> Result<(&'static str, String), WriteError> {
     match error {
         ApplyError::NameTaken { .. } => Ok(("NameTaken", error.to_string())),
+        ApplyError::Orphaned { .. } => Ok(("Replacing", error.to_string())),
         ApplyError::Write(WriteError::Cluster(refused @ ClusterError::Invalid { .. })) => {
             Ok(("RefusedByCluster", refused.to_string()))
         }
@@ -128,7 +132,7 @@ async fn write(context: &Context, dashboard: &Dashboard, status: &DashboardStatu
 async fn tell(context: &Context, dashboard: &Dashboard, next: &DashboardStatus) {
     let before = dashboard.status.as_ref().and_then(|status| reason_of(&status.conditions, READY));
     let Some((reason, is_ready)) = reason_of(&next.conditions, READY) else { return };
-    if before.map(|(reason, _)| reason) == Some(reason) || reason == "RolloutInProgress" {
+    if before.map(|(reason, _)| reason) == Some(reason) || matches!(reason, "RolloutInProgress" | "Replacing") {
         return;
     }
     let note = next.conditions.iter().find(|condition| condition.type_ == READY).map(|found| found.message.as_str());

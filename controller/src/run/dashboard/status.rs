@@ -30,7 +30,8 @@ pub fn status(dashboard: &Dashboard, outcome: &Outcome<'_>, public_url: &PublicU
     let name = dashboard.metadata.name.as_deref().unwrap_or_default();
     let base = DashboardStatus {
         observed_generation: Some(generation),
-        selector: Some(format!("{DASHBOARD_LABEL}={name}")),
+        // Where every tenant has its own pods, one number for all of them would mislead an autoscaler.
+        selector: (dashboard.spec.isolation == Isolation::Shared).then(|| format!("{DASHBOARD_LABEL}={name}")),
         url: url(name, public_url),
         ..DashboardStatus::default()
     };
@@ -87,9 +88,12 @@ fn availability(dashboard: &Dashboard, children: &[(Children<Applied>, Option<De
         if let Some(stuck) = stuck(&status) {
             return Verdict::no("RolloutStuck", format!("{stuck}; see: {}", look(workload)));
         }
-        let ready = status.ready_replicas.unwrap_or(0).min(status.updated_replicas.unwrap_or(0));
-        if ready < wanted {
-            waiting.push(format!("{workload}: {ready} of {wanted} pods are ready"));
+        // As `kubectl rollout status` has it: all pods are of this version, and no others are left.
+        let updated = status.updated_replicas.unwrap_or(0);
+        let others = status.replicas.unwrap_or(0) - updated;
+        let available = status.available_replicas.unwrap_or(0) - others.max(0);
+        if updated < wanted || others > 0 || available < wanted {
+            waiting.push(format!("{workload}: {} of {wanted} pods are ready", available.clamp(0, updated)));
         }
     }
     if let Some(first) = waiting.first() {
@@ -102,11 +106,13 @@ fn availability(dashboard: &Dashboard, children: &[(Children<Applied>, Option<De
     Verdict::yes("Available")
 }
 
-/// The Deployment's own word that it gets no further.
+/// The Deployment's own word that it gets no further: past its deadline, or refused its pods (a quota, pod security).
 fn stuck(status: &DeploymentStatus) -> Option<String> {
+    let stopped = [("ReplicaFailure", "True"), ("Progressing", "False")];
     let mut conditions = status.conditions.iter().flatten();
-    let progress = conditions.find(|condition| condition.type_ == "Progressing" && condition.status == "False")?;
-    Some(progress.message.clone().unwrap_or_else(|| "the rollout makes no progress".to_owned()))
+    let found =
+        conditions.find(|condition| stopped.contains(&(condition.type_.as_str(), condition.status.as_str())))?;
+    Some(found.message.clone().unwrap_or_else(|| "the rollout makes no progress".to_owned()))
 }
 
 fn look(workload: &Workload) -> String {
@@ -139,8 +145,23 @@ mod tests {
             replicas: Some(2),
             updated_replicas: Some(2),
             ready_replicas: Some(ready),
+            available_replicas: Some(ready),
             ..DeploymentStatus::default()
         }
+    }
+
+    #[test]
+    fn an_old_pod_that_serves_does_not_make_a_new_version_ready() {
+        let surge = DeploymentStatus {
+            replicas: Some(2),
+            updated_replicas: Some(1),
+            ready_replicas: Some(1),
+            available_replicas: Some(1),
+            ..DeploymentStatus::default()
+        };
+        let (status, reason) = verdict(&dashboard("clv"), Some(&surge));
+        assert_eq!(reason, "RolloutInProgress");
+        assert!(status.conditions[2].message.contains("0 of 1 pods"), "{:?}", status.conditions);
     }
 
     #[test]

@@ -14,7 +14,10 @@ use kyros_shared_config::{DashboardSlug, NameError, TenantId, Workload};
 use thiserror::Error;
 
 use super::owner_of;
-use crate::resources::{Dashboard, DashboardSpec, Isolation};
+use crate::{
+    limits,
+    resources::{Dashboard, DashboardSpec, Isolation},
+};
 
 /// Why a resource cannot be carried out as it is written. The variant is the condition's reason.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -65,6 +68,8 @@ impl InvalidSpec {
 pub struct Surroundings {
     /// Tenants that may open it, and whether each is suspended; only asked for `isolation: PerTenant`.
     pub tenants: Vec<(TenantId, bool)>,
+    /// There is a tenant that cannot be read: what is not in the list may still be granted.
+    pub is_incomplete: bool,
     /// The selector of the Service that `serviceRef` names: `None` when there is no such Service.
     pub service_selector: Option<BTreeMap<String, String>>,
 }
@@ -179,10 +184,12 @@ fn container(image: &str, spec: &DashboardSpec) -> Result<Container, InvalidSpec
 fn planned(name: &'static str, probe: &Probe) -> Result<PlannedProbe, InvalidSpec> {
     let wrong = |reason| InvalidSpec::Probe { probe: name, reason };
     let port_of = |port: &IntOrString| match port {
+        // The sidecar would ask itself.
+        IntOrString::Int(port) if limits::PORTS_RESERVED.contains(port) => None,
         IntOrString::Int(port) => u16::try_from(*port).ok().filter(|port| *port > 0),
         IntOrString::String(_) => None,
     };
-    let number = "write the port as a number: the container has no named ports";
+    let number = "write the dashboard's port as a number: names and the sidecar's ports lead nowhere";
     let handlers = [probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.grpc.is_some()];
     if handlers.iter().filter(|is_set| **is_set).count() != 1 {
         return Err(wrong("set exactly one of exec, httpGet and tcpSocket"));
@@ -224,7 +231,7 @@ mod tests {
         let mut clv = dashboard("clv");
         clv.spec.replicas = 3;
         let tenants = vec![("acme".parse().unwrap(), false), ("globex".parse().unwrap(), true)];
-        let surroundings = Surroundings { tenants, service_selector: None };
+        let surroundings = Surroundings { tenants, ..Surroundings::default() };
         let names = |plan: &Plan| -> Vec<(String, i32)> {
             let Runs::Image { workloads, .. } = &plan.runs else { panic!("an image") };
             workloads.iter().map(|(workload, replicas)| (workload.name(), *replicas)).collect()
@@ -257,12 +264,14 @@ mod tests {
     fn a_probe_that_nobody_could_carry_out_is_refused_in_words() {
         let grpc = GRPCAction { port: 1, service: None };
         let named = TCPSocketAction { port: IntOrString::String("web".into()), host: None };
+        let own = TCPSocketAction { port: IntOrString::Int(15_002), host: None };
         let https = HTTPGetAction { port: IntOrString::Int(1), scheme: Some("HTTPS".into()), ..Default::default() };
         let relative = HTTPGetAction { port: IntOrString::Int(1), path: Some("up".into()), ..Default::default() };
         for probe in [
             Probe::default(),
             Probe { grpc: Some(grpc), ..Probe::default() },
             Probe { tcp_socket: Some(named), ..Probe::default() },
+            Probe { tcp_socket: Some(own), ..Probe::default() },
             Probe { http_get: Some(https), ..Probe::default() },
             Probe { http_get: Some(relative), ..Probe::default() },
         ] {
@@ -278,7 +287,7 @@ mod tests {
         clv.spec.image = None;
         clv.spec.service_ref = Some(crate::resources::ServiceRef { name: "old".into() });
         let with = |selector: Option<BTreeMap<String, String>>| {
-            validate(&clv, &Surroundings { tenants: Vec::new(), service_selector: selector })
+            validate(&clv, &Surroundings { service_selector: selector, ..Surroundings::default() })
         };
         assert_eq!(with(None).unwrap_err().reason(), "ServiceNotFound");
         assert_eq!(with(Some(BTreeMap::new())).unwrap_err().reason(), "ServiceSelectsNothing");

@@ -10,8 +10,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMap, ConfigMapEnvSource, Container as PodContainer, ContainerPort,
-            EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+            Capabilities, ConfigMap, ConfigMapKeySelector, Container as PodContainer, ContainerPort,
+            EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
             ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
             ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, SleepAction,
             TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
@@ -71,7 +71,7 @@ pub(super) fn build(child: &Child<'_>, container: &Container, replicas: i32, con
                     annotations: Some(BTreeMap::from([(CONFIG_ANNOTATION.to_owned(), fingerprint(config_map))])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(child, container, selector)),
+                spec: Some(pod(child, container, selector, config_map)),
             },
             ..DeploymentSpec::default()
         }),
@@ -79,7 +79,7 @@ pub(super) fn build(child: &Child<'_>, container: &Container, replicas: i32, con
     }
 }
 
-fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector) -> PodSpec {
+fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector, config_map: &ConfigMap) -> PodSpec {
     PodSpec {
         service_account_name: Some(child.workload.name()),
         automount_service_account_token: Some(false),
@@ -90,7 +90,7 @@ fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector) -> Pod
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
-        init_containers: Some(vec![sidecar(child)]),
+        init_containers: Some(vec![sidecar(child, config_map)]),
         containers: vec![dashboard(child, container)],
         termination_grace_period_seconds: Some(TERMINATION_SECONDS),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
@@ -105,7 +105,7 @@ fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector) -> Pod
     }
 }
 
-fn sidecar(child: &Child<'_>) -> PodContainer {
+fn sidecar(child: &Child<'_>, config_map: &ConfigMap) -> PodContainer {
     let get = |path: &str| http_get(path, ADMIN_PORT);
     PodContainer {
         name: "kyros-sidecar".to_owned(),
@@ -113,22 +113,7 @@ fn sidecar(child: &Child<'_>) -> PodContainer {
         image_pull_policy: Some(child.platform.image_pull_policy.clone()),
         args: Some(vec!["sidecar".to_owned()]),
         restart_policy: Some("Always".to_owned()),
-        env: Some(vec![EnvVar {
-            // The sidecar makes sure that the dashboard does not answer here.
-            name: "KYROS_POD_IP".to_owned(),
-            value: None,
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: "status.podIP".to_owned(),
-                }),
-                ..EnvVarSource::default()
-            }),
-        }]),
-        env_from: Some(vec![EnvFromSource {
-            config_map_ref: Some(ConfigMapEnvSource { name: child.workload.name(), optional: Some(false) }),
-            ..EnvFromSource::default()
-        }]),
+        env: Some(sidecar_environment(child, config_map)),
         ports: Some([("kyros-proxy", PROXY_PORT), ("kyros-admin", ADMIN_PORT)].map(container_port).to_vec()),
         startup_probe: Some(Probe {
             failure_threshold: Some(STARTUP_TRIES),
@@ -151,6 +136,20 @@ fn sidecar(child: &Child<'_>) -> PodContainer {
         }]),
         ..PodContainer::default()
     }
+}
+
+/// Setting by setting, and not the `ConfigMap` as a whole: a key that somebody adds to it must not become the sidecar's.
+fn sidecar_environment(child: &Child<'_>, config_map: &ConfigMap) -> Vec<EnvVar> {
+    let variable = |name: &str, source| EnvVar { name: name.to_owned(), value: None, value_from: Some(source) };
+    let setting = |key: &String| {
+        let selector = ConfigMapKeySelector { name: child.workload.name(), key: key.clone(), optional: Some(false) };
+        variable(key, EnvVarSource { config_map_key_ref: Some(selector), ..EnvVarSource::default() })
+    };
+    // The sidecar makes sure that the dashboard does not answer on the pod's own address.
+    let (api_version, field_path) = (Some("v1".to_owned()), "status.podIP".to_owned());
+    let field_ref = Some(ObjectFieldSelector { api_version, field_path });
+    let address = variable("KYROS_POD_IP", EnvVarSource { field_ref, ..EnvVarSource::default() });
+    config_map.data.iter().flatten().map(|(key, _)| setting(key)).chain([address]).collect()
 }
 
 fn dashboard(child: &Child<'_>, container: &Container) -> PodContainer {

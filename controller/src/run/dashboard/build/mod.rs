@@ -145,7 +145,7 @@ fn of_image(
         service_account: child.service_account(),
         deployment: Some(deployment::build(&child, container, replicas, &config_map)),
         config_map,
-        network_policy: network_policy::build(&child, &pods),
+        network_policy: network_policy::build(&child, &pods, true),
         service: service::build(&child, &pods),
         pod_disruption_budget: (replicas > 1).then(|| child.pod_disruption_budget(&pods)),
         stage: PhantomData,
@@ -158,7 +158,7 @@ fn of_existing(plan: &Plan, selector: &BTreeMap<String, String>, platform: &Plat
     Children {
         service_account: child.service_account(),
         config_map: config_map::build(&child, None),
-        network_policy: network_policy::build(&child, selector),
+        network_policy: network_policy::build(&child, selector, false),
         service: service::build(&child, selector),
         pod_disruption_budget: None,
         deployment: None,

@@ -1,4 +1,5 @@
-//! Who reaches a workload's pods, and whom they reach: the gateway in, name resolution and the API out, nothing else.
+//! Who reaches a workload's pods, and whom they reach: the gateway in, name resolution and the API out, nothing else. Of a
+//! workload that somebody else runs only the way in is ours to decide.
 //!
 //! A policy holds between pods, never between containers of one: that the dashboard cannot be reached around its sidecar is
 //! the dashboard's listening on loopback, which the sidecar checks.
@@ -17,10 +18,9 @@ use super::{ADMIN_PORT, Child, PROXY_PORT};
 
 /// Every namespace carries its own name under this label.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
-/// Where clusters keep name resolution.
-const DNS_NAMESPACE: &str = "kube-system";
 
-pub(super) fn build(child: &Child<'_>, pods: &BTreeMap<String, String>) -> NetworkPolicy {
+/// `is_ours` where the controller runs the pods.
+pub(super) fn build(child: &Child<'_>, pods: &BTreeMap<String, String>, is_ours: bool) -> NetworkPolicy {
     let platform = child.platform;
     let gateway = peer(&platform.system_namespace, Some("gateway"));
     let mut ingress =
@@ -34,7 +34,8 @@ pub(super) fn build(child: &Child<'_>, pods: &BTreeMap<String, String>) -> Netwo
     let api_port = platform.api_url.port_or_known_default().unwrap_or(80);
     let egress = vec![
         NetworkPolicyEgressRule {
-            to: Some(vec![peer(DNS_NAMESPACE, None)]),
+            // Wherever the cluster has it, which may be on the node.
+            to: None,
             ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
         },
         NetworkPolicyEgressRule {
@@ -46,9 +47,9 @@ pub(super) fn build(child: &Child<'_>, pods: &BTreeMap<String, String>) -> Netwo
         metadata: child.metadata(),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(LabelSelector { match_labels: Some(pods.clone()), ..LabelSelector::default() }),
-            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            policy_types: Some(if is_ours { vec!["Ingress".into(), "Egress".into()] } else { vec!["Ingress".into()] }),
             ingress: Some(ingress),
-            egress: Some(egress),
+            egress: is_ours.then_some(egress),
         }),
     }
 }

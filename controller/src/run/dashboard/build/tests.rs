@@ -63,7 +63,7 @@ fn every_child_is_owned_named_and_labelled_alike() {
     let mut clv = dashboard("clv");
     clv.spec.isolation = Isolation::PerTenant;
     clv.spec.replicas = 2;
-    let surroundings = Surroundings { tenants: vec![("acme".parse().unwrap(), false)], service_selector: None };
+    let surroundings = Surroundings { tenants: vec![("acme".parse().unwrap(), false)], ..Surroundings::default() };
     let children = built(&clv, &surroundings).remove(0);
     let objects = objects(&children);
     assert_eq!(objects.len(), 6);
@@ -95,6 +95,7 @@ fn only_the_sidecar_holds_the_workloads_token() {
     let (sidecar, dashboard) = (&pod["initContainers"][0], &pod["containers"][0]);
     assert_eq!(sidecar["restartPolicy"], "Always");
     assert_eq!(sidecar["volumeMounts"][0]["name"], "kyros-workload");
+    assert!(sidecar.get("envFrom").is_none(), "a key that somebody adds must not become the sidecar's");
     let mounts = dashboard["volumeMounts"].as_array().unwrap();
     assert!(mounts.iter().all(|mount| mount["name"] == "tmp"), "{mounts:?}");
     let token = &pod["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
@@ -185,10 +186,11 @@ fn an_existing_workload_gets_a_guard_and_no_pods() {
     old.spec.image = None;
     old.spec.service_ref = Some(ServiceRef { name: "legacy".into() });
     let selector = BTreeMap::from([("app".to_owned(), "legacy".to_owned())]);
-    let surroundings = Surroundings { tenants: Vec::new(), service_selector: Some(selector) };
+    let surroundings = Surroundings { service_selector: Some(selector), ..Surroundings::default() };
     let children = built(&old, &surroundings).remove(0);
     assert!(children.deployment.is_none() && children.pod_disruption_budget.is_none());
     let policy = json_of(&children.network_policy);
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "legacy"}));
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]), "its database is its own affair");
     assert_eq!(json_of(&children.service)["spec"]["selector"], json!({"app": "legacy"}));
 }
