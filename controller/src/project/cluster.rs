@@ -7,10 +7,7 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,17 +25,12 @@ use kyros_metadata::{
     Change, CompleteList, DashboardRecord, Listed, MetadataError, TenantRecord, Version, Writer, digest,
 };
 use kyros_shared_config::{ClusterKeys, clock::unix_now};
-use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge},
-    registry::Registry,
-};
 use serde::de::DeserializeOwned;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ProjectError, ProjectSettings, Source,
+    ProjectError, ProjectSettings, ProjectionMetrics, Source,
     records::{BadName, dashboard_record, tenant_record},
 };
 use crate::{
@@ -528,44 +520,4 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 
 fn jittered(period: Duration) -> Duration {
     period.mul_f64(rand::random_range(0.9..1.1))
-}
-
-/// What the projector tells the operations port.
-pub struct ProjectionMetrics {
-    registry: Registry,
-    is_synced: AtomicBool,
-    last_event: Gauge,
-    changes: Counter,
-    drifted: Counter,
-    unreadable: Counter,
-}
-
-impl Default for ProjectionMetrics {
-    fn default() -> Self {
-        let mut registry = Registry::with_prefix("kyros_projection");
-        let (last_event, changes) = (Gauge::default(), Counter::default());
-        let (drifted, unreadable) = (Counter::default(), Counter::default());
-        registry.register("last_event_seconds", "When anything was last heard, Unix time", last_event.clone());
-        registry.register("changes", "Changes written between complete lists", changes.clone());
-        registry.register("drifted", "Times that the read model was not what the source had", drifted.clone());
-        registry.register("unreadable", "Resources that could not be read, each time", unreadable.clone());
-        Self { registry, is_synced: AtomicBool::new(false), last_event, changes, drifted, unreadable }
-    }
-}
-
-impl ProjectionMetrics {
-    pub(super) fn synced(&self) {
-        self.is_synced.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_synced(&self) -> bool {
-        self.is_synced.load(Ordering::Acquire)
-    }
-
-    pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
-    }
 }

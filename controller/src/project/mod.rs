@@ -11,19 +11,19 @@
 
 mod cluster;
 mod folder;
+mod metrics;
 mod records;
 
 use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
 use kube::Client;
-use kyros_http_server::admin::Operations;
 use kyros_metadata::MetadataError;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use self::{cluster::ClusterProjector, folder::FolderProjector};
-pub use self::{cluster::ProjectionMetrics, records::BadName};
+pub use self::{metrics::ProjectionMetrics, records::BadName};
 use crate::{
     cluster::{ClusterError, connect},
     directory::Problem,
@@ -172,15 +172,5 @@ impl Projector {
             Kind::Folder(projector) => projector.run(shutdown).await,
             Kind::Cluster(projector) => projector.run(shutdown).await,
         }
-    }
-}
-
-impl Operations for ProjectionMetrics {
-    fn not_ready_because(&self) -> Vec<String> {
-        if self.is_synced() { Vec::new() } else { vec!["no complete list of tenants and dashboards yet".to_owned()] }
-    }
-
-    fn metrics(&self) -> String {
-        self.text()
     }
 }

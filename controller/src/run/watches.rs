@@ -11,7 +11,8 @@ use std::{
 };
 
 use futures_util::{
-    StreamExt as _, TryStreamExt as _,
+    Stream, StreamExt as _, TryStreamExt as _,
+    future::ready,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
@@ -109,14 +110,14 @@ impl Watches {
         };
         Self {
             caches,
-            tenants: tenant_events.applied_objects().boxed(),
-            dashboards: dashboard_events.applied_objects().boxed(),
-            service_accounts: service_account_events.touched_objects().boxed(),
-            config_maps: config_map_events.touched_objects().boxed(),
-            network_policies: network_policy_events.touched_objects().boxed(),
-            services: service_events.touched_objects().boxed(),
-            pod_disruption_budgets: budget_events.touched_objects().boxed(),
-            deployments: deployment_events.touched_objects().boxed(),
+            tenants: heard(tenant_events.applied_objects()),
+            dashboards: heard(dashboard_events.applied_objects()),
+            service_accounts: heard(service_account_events.touched_objects()),
+            config_maps: heard(config_map_events.touched_objects()),
+            network_policies: heard(network_policy_events.touched_objects()),
+            services: heard(service_events.touched_objects()),
+            pod_disruption_budgets: heard(budget_events.touched_objects()),
+            deployments: heard(deployment_events.touched_objects()),
             tenants_to_look_at,
             dashboards_to_look_at,
         }
@@ -157,6 +158,12 @@ where
             }
         });
     (store, events.boxed())
+}
+
+/// What a watch heard. Its failures stay here: it waits and begins again by itself, while a controller that is told of one
+/// waits with everything else too.
+fn heard<K: Send + 'static>(events: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static) -> Watch<K> {
+    events.filter_map(|event| ready(event.ok().map(Ok))).boxed()
 }
 
 fn slim_metadata(metadata: &mut ObjectMeta) {

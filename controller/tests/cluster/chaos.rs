@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -32,6 +32,8 @@ struct State {
     allowed: AtomicU64,
     /// Of a thousand events of a watch, how many are lost, told twice, or make the watch begin anew (410).
     losing: AtomicU64,
+    /// Every event makes its watch begin anew.
+    expiring: AtomicBool,
     /// The way to the API server is cut: nothing is sent, and open watches break.
     is_cut: watch::Sender<bool>,
     writes: AtomicU64,
@@ -46,6 +48,7 @@ impl Chaos {
             failing: AtomicU64::new(0),
             allowed: AtomicU64::new(u64::MAX),
             losing: AtomicU64::new(0),
+            expiring: AtomicBool::new(false),
             is_cut: watch::channel(false).0,
             writes: AtomicU64::new(0),
             log: Mutex::default(),
@@ -61,6 +64,11 @@ impl Chaos {
     /// Loses, repeats and breaks off so many of a thousand watched events from now on, a third each.
     pub(crate) fn lose(&self, of_a_thousand: u64) {
         self.0.losing.store(of_a_thousand, Ordering::Relaxed);
+    }
+
+    /// Tells every watch that hears anything that it has to begin anew (410), or no longer.
+    pub(crate) fn expire(&self, is_expiring: bool) {
+        self.0.expiring.store(is_expiring, Ordering::Relaxed);
     }
 
     /// Cuts the way to the API server, or mends it.
@@ -90,6 +98,11 @@ impl Chaos {
 
     /// What becomes of one line of a watch.
     fn heard(&self, line: &[u8]) -> Vec<u8> {
+        const EXPIRED: &[u8] =
+            b"{\"type\":\"ERROR\",\"object\":{\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}\n";
+        if self.0.expiring.load(Ordering::Relaxed) {
+            return EXPIRED.to_vec();
+        }
         let mut random = self.0.random.lock().unwrap();
         if random.random_range(0..1000) >= self.0.losing.load(Ordering::Relaxed) {
             return line.to_vec();
@@ -97,8 +110,7 @@ impl Chaos {
         match random.random_range(0..3) {
             0 => Vec::new(),
             1 => [line, line].concat(),
-            _ => b"{\"type\":\"ERROR\",\"object\":{\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}\n"
-                .to_vec(),
+            _ => EXPIRED.to_vec(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The chart's own roles: exactly enough, for the controller and for the projector.
 
-use std::process::Command;
+use std::{process::Command, sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
-use kyros_controller::resources::Dashboard;
+use kyros_controller::{ProjectSettings, Projector, project::Source, resources::Dashboard};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     chaos::Chaos,
@@ -40,6 +41,27 @@ async fn client_of(world: &World, system: &str, account: &str, chaos: &Chaos) ->
     client(&path, chaos).await
 }
 
+/// Role `project` with its own account: everything it reads, it may read, and it asks for nothing else.
+async fn the_projector_needs_no_more(world: &World, system: &str) {
+    let chaos = Chaos::none();
+    let client = client_of(world, system, "kyros-api", &chaos).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ProjectSettings {
+        source: Source::Cluster(world.namespace.clone()),
+        metadata_db: folder.path().join("metadata.db"),
+        cluster_keys: Some(folder.path().join("cluster-keys.json")),
+        confirm_every: Duration::from_millis(100),
+    };
+    let stop = CancellationToken::new();
+    let projector = Projector::start_on(client, &settings, Arc::default(), &stop).await.unwrap();
+    let running = tokio::spawn(projector.run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(chaos.forbidden(), Vec::<String>::new());
+    assert_eq!(chaos.log(), Vec::<String>::new(), "it writes nothing to the cluster");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_charts_roles_are_exactly_enough() {
     let Some(mut world) = World::new("rights").await else { return };
@@ -65,6 +87,8 @@ async fn the_charts_roles_are_exactly_enough() {
     world.until_quiet(&chaos).await;
     assert_eq!(chaos.forbidden(), Vec::<String>::new());
     assert!(chaos.log().iter().any(|line| line.starts_with("DELETE")), "nothing was pruned: the test proves less");
+
+    the_projector_needs_no_more(&world, &system).await;
 
     let may = |account: &str, namespace: &str, verb: &str, resource: &str| {
         let account = format!("--as=system:serviceaccount:{system}:{account}");

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chaos::Chaos;
 
 /// How long anything may take to come about on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The one control plane of this program, with the definitions installed; `None` where there is none to be had.
 static PLANE: LazyLock<Option<ControlPlane>> = LazyLock::new(|| {
