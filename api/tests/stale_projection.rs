@@ -1,8 +1,10 @@
 //! A read model that nobody confirms may grant what was taken back long ago: nobody gets a token from it.
 
-use std::{net::SocketAddr, time::Duration};
+mod common;
 
-use kyros_api::{Api, ApiSettings};
+use std::time::Duration;
+
+use kyros_api::Api;
 use kyros_metadata::{
     Branding, CompleteList, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord, Writer,
 };
@@ -14,6 +16,8 @@ use kyros_shared_config::{
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use common::settings;
 
 fn acme() -> TenantRecord {
     TenantRecord {
@@ -54,24 +58,7 @@ async fn no_token_is_handed_out_from_a_read_model_that_nobody_confirms() {
     std::fs::write(home.join("keys.json"), issuer.jwks()).unwrap();
     let trusted = format!("- {{issuer: \"{}\", jwks: \"{}\"}}\n", issuer.name(), home.join("keys.json").display());
     std::fs::write(home.join("issuers.yaml"), trusted).unwrap();
-    let settings = ApiSettings {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        admin_listen: None,
-        public_url: "https://kyros.example".parse().unwrap(),
-        state_dir: home.join("state"),
-        metadata_db: database.clone(),
-        data_dir: home.join("data"),
-        signing_key: None,
-        mock_people: None,
-        trusted_issuers: Some(home.join("issuers.yaml")),
-        cluster_keys: None,
-        workload_namespace: String::new(),
-        gateway_account: None,
-        projection_max_age: 900,
-        workload_dir: None,
-        query_concurrency: 1,
-    };
-    let api = Api::start(&settings).await.unwrap();
+    let api = Api::start(&settings(&home)).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();

@@ -1,6 +1,8 @@
 //! User tokens of several issuers: each believed for itself, none for another, and nobody without being configured.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+mod common;
+
+use std::time::Duration;
 
 use kyros_api::{Api, ApiError, ApiSettings};
 use kyros_metadata::{CompleteList, Writer};
@@ -12,25 +14,7 @@ use kyros_shared_config::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-fn settings(home: &Path) -> ApiSettings {
-    ApiSettings {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        admin_listen: None,
-        public_url: "https://kyros.example".parse().unwrap(),
-        state_dir: home.join("state"),
-        metadata_db: home.join("metadata.db"),
-        data_dir: home.join("data"),
-        signing_key: None,
-        mock_people: None,
-        trusted_issuers: Some(home.join("issuers.yaml")),
-        cluster_keys: None,
-        workload_namespace: String::new(),
-        gateway_account: None,
-        projection_max_age: 900,
-        workload_dir: None,
-        query_concurrency: 1,
-    }
-}
+use common::settings;
 
 fn token(issuer: &Issuer) -> String {
     let tenant: TenantId = "acme".parse().unwrap();

@@ -11,7 +11,7 @@ use crate::{DashboardRecord, MemberKind, TenantRecord};
 pub struct Snapshot {
     /// Counts the writer's complete lists; 0 before the first.
     pub epoch: i64,
-    /// When the writer last applied or confirmed the state, in Unix seconds.
+    /// When the writer last wrote a complete list of both kinds or confirmed the state, in Unix seconds.
     pub applied_at: i64,
     /// By id.
     pub tenants: BTreeMap<TenantId, TenantRecord>,
