@@ -22,7 +22,10 @@ use kyros_controller::{
 use kyros_dashboard_kit::DataClient;
 use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
 use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl};
-use kyros_sidecar::{Gateway, GatewaySettings, Listeners, Sidecar, SidecarSettings, settings::Routes};
+use kyros_sidecar::{
+    Gateway, GatewaySettings, Listeners, Sidecar, SidecarSettings,
+    settings::{AccessLogTarget, LimitSettings, ObserveSettings, Routes, UpstreamAddress},
+};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -319,7 +322,7 @@ fn sidecar_settings(site: &Site, api: &ApiSettings) -> anyhow::Result<SidecarSet
     let workloads = api.workload_dir.as_ref().context("workload tokens have a folder")?;
     Ok(SidecarSettings {
         listen: site.address,
-        upstream: site.upstream.address(),
+        upstream: UpstreamAddress::Tcp(site.upstream.address()),
         dashboard: site.slug.clone(),
         tenant: None,
         issuer: api.public_url.origin(),
@@ -335,8 +338,12 @@ fn sidecar_settings(site: &Site, api: &ApiSettings) -> anyhow::Result<SidecarSet
         probe_readiness: None,
         probe_liveness: None,
         max_body_bytes: kyros_sidecar::settings::DEFAULT_MAX_BODY_BYTES,
+        idle: Duration::from_mins(5),
         upstream_timeout: Duration::from_mins(1),
         drain: DRAIN,
+        drain_delay: Duration::ZERO,
+        limits: LimitSettings::default(),
+        observe: ObserveSettings { access_log: AccessLogTarget::Off, otlp_endpoint: None, trace_ratio: 1.0 },
     })
 }
 

@@ -9,10 +9,9 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, serve_router};
+use crate::{Limits, Listener, serve_router};
 
 /// What the operations port asks a part about itself.
 pub trait Operations: Send + Sync + 'static {
@@ -33,7 +32,7 @@ pub trait Operations: Send + Sync + 'static {
 pub type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Serves the operations port until `shutdown`.
-pub async fn serve_admin(listener: TcpListener, part: Arc<dyn Operations>, shutdown: CancellationToken) {
+pub async fn serve_admin(listener: impl Into<Listener>, part: Arc<dyn Operations>, shutdown: CancellationToken) {
     let (ready, metrics, probed) = (part.clone(), part.clone(), part);
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -10,19 +10,31 @@
 //! looks at what a request asks for.
 
 pub mod admin;
+mod framing;
+mod stream;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
+
+pub use crate::{
+    framing::{FramingWatch, Watched},
+    stream::{Listener, Stream},
+};
 
 /// An error of a response body; it ends the connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,8 +44,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Limits {
     /// From the first to the last byte of a request's head, and between requests on a kept connection.
     pub header_timeout: Duration,
-    /// Header fields per request.
-    pub max_headers: usize,
     /// Bytes of a request's head.
     pub max_head_bytes: usize,
     /// Connections at a time; further ones wait in the kernel's queue.
@@ -42,12 +52,15 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// Read and write buffers of a busy connection grow up to this. The limit of header fields is hyper's own, 100: naming it
+/// would move the parser's table to the heap.
+const MAX_BUFFER: usize = 128 * 1024;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             // Ten seconds suffice for any real client and bound what a slow-header attack can hold.
             header_timeout: Duration::from_secs(10),
-            max_headers: 100,
             max_head_bytes: 32 * 1024,
             max_connections: 4096,
             drain: Duration::from_secs(10),
@@ -55,26 +68,55 @@ impl Default for Limits {
     }
 }
 
-/// The address of the client's socket, as an extension of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// A connection's place among those allowed at a time, as an extension of every request. Whoever takes the connection over
-/// (a WebSocket's tunnel) keeps it for as long as the socket is open.
+/// A client's connection, as every handler gets it; cheap to clone.
+///
+/// It also holds the connection's place among those allowed at a time. Whoever takes the socket over (a WebSocket's tunnel)
+/// keeps a clone for as long as the socket is open.
 #[derive(Clone)]
-pub struct ConnectionSlot {
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    peer: Option<(IpAddr, HeaderValue)>,
+    is_doubtful: AtomicBool,
     /// Given back when the last holder is dropped.
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn new(peer: Option<IpAddr>, permit: OwnedSemaphorePermit) -> Self {
+        let text = |peer: IpAddr| Some((peer, HeaderValue::from_str(&peer.to_string()).ok()?));
+        Self(Arc::new(Shared { peer: peer.and_then(text), is_doubtful: AtomicBool::new(false), _permit: permit }))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// Whose socket it is; nothing for a Unix socket.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.0.peer.as_ref().map(|(peer, _)| *peer)
+    }
+
+    /// The same, ready for a header.
+    pub fn peer_header(&self) -> Option<&HeaderValue> {
+        self.0.peer.as_ref().map(|(_, text)| text)
+    }
+
+    /// Whether a message has come that two parsers may read differently. Nothing on such a connection may be served.
+    pub fn is_doubtful(&self) -> bool {
+        self.0.is_doubtful.load(Ordering::Relaxed)
+    }
 }
 
 /// Serves until `shutdown`, then stops accepting, answers what is in flight and returns.
-pub async fn serve<F, R, B>(listener: TcpListener, limits: Limits, service: F, shutdown: CancellationToken)
+pub async fn serve<F, R, B>(listener: impl Into<Listener>, limits: Limits, service: F, shutdown: CancellationToken)
 where
-    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    F: Fn(Request<Incoming>, Connection) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let listener = listener.into();
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     loop {
@@ -97,40 +139,36 @@ where
                 continue;
             }
         };
-        let _ = stream.set_nodelay(true);
         let service = service.clone();
-        let slot = ConnectionSlot { _permit: Arc::new(permit) };
-        let held = slot.clone();
-        let connection = http1::Builder::new()
+        let connection = Connection::new(peer.map(|peer| peer.ip()), permit);
+        let watched = Watched::new(stream, connection.clone());
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_headers(limits.max_headers)
-            .max_buf_size(limits.max_head_bytes)
+            .max_header_size(limits.max_head_bytes)
+            .max_buf_size(MAX_BUFFER)
             .half_close(false)
             .serve_connection(
-                TokioIo::new(stream),
-                service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(PeerAddr(peer));
-                    request.extensions_mut().insert(slot.clone());
-                    let response = service(request);
+                TokioIo::new(watched),
+                service_fn(move |request: Request<Incoming>| {
+                    let response = service(request, connection.clone());
                     async move { Ok::<_, Infallible>(response.await) }
                 }),
             )
             .with_upgrades();
         let stop = shutdown.clone();
         connections.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
+            let mut served = std::pin::pin!(served);
             let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
+                ended = served.as_mut() => ended,
                 () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    served.as_mut().graceful_shutdown();
+                    served.await
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(%error, %peer, "connection ended");
+                tracing::debug!(%error, ?peer, "connection ended");
             }
-            drop(held);
         });
     }
     drop(listener);
@@ -141,8 +179,13 @@ where
 }
 
 /// Serves an axum router through the same loop.
-pub async fn serve_router(listener: TcpListener, limits: Limits, router: axum::Router, shutdown: CancellationToken) {
-    let service = move |request: Request<Incoming>| {
+pub async fn serve_router(
+    listener: impl Into<Listener>,
+    limits: Limits,
+    router: axum::Router,
+    shutdown: CancellationToken,
+) {
+    let service = move |request: Request<Incoming>, _| {
         let mut router = router.clone();
         async move {
             match router.call(request).await {
@@ -182,17 +225,19 @@ async fn wait_for_signal() {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpStream,
+        net::{TcpListener, TcpStream},
     };
 
     async fn start(limits: Limits, delay: Duration) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let service = move |_| async move {
+        let service = move |_, _| async move {
             tokio::time::sleep(delay).await;
             Response::new(http_body_util::Full::new(Bytes::from_static(b"ok")))
         };
@@ -240,20 +285,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upgraded_connection_keeps_its_place_until_its_slot_is_dropped() {
+    async fn an_upgraded_connection_keeps_its_place_until_the_last_holder_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, release) = (CancellationToken::new(), CancellationToken::new());
         let released = release.clone();
-        let service = move |request: Request<Incoming>| {
-            let (slot, released) = (request.extensions().get::<ConnectionSlot>().cloned(), released.clone());
+        let service = move |request: Request<Incoming>, connection: Connection| {
+            let released = released.clone();
             let upgrades = request.headers().contains_key("upgrade");
             async move {
                 let mut response = Response::new(http_body_util::Full::new(Bytes::from_static(b"ok")));
                 if upgrades {
                     *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
                     tokio::spawn(async move {
-                        let _slot = slot;
+                        let _place = connection;
                         released.cancelled().await;
                     });
                 }

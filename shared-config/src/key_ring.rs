@@ -84,7 +84,8 @@ pub struct KeyRing {
     source: KeySource,
     current: ArcSwapOption<KeySet>,
     attempts: Mutex<Attempts>,
-    client: reqwest::Client,
+    /// When keys were last read: at the start for a file.
+    read_at: ArcSwapOption<Instant>,
 }
 
 #[derive(Default)]
@@ -102,10 +103,9 @@ impl KeyRing {
             KeySource::File(path) => Some(read_file(path)?),
             KeySource::Fixed(document) => Some(KeySet::parse(document.as_bytes())?),
         };
-        crate::crypto::install_provider();
-        let client =
-            reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { source, current: ArcSwapOption::new(initial.map(Arc::new)), attempts: Mutex::default(), client })
+        let read_at = ArcSwapOption::new(initial.is_some().then(|| Arc::new(Instant::now())));
+        let current = ArcSwapOption::new(initial.map(Arc::new));
+        Ok(Self { source, current, attempts: Mutex::default(), read_at })
     }
 
     /// The last good keys, if there ever were any.
@@ -119,8 +119,8 @@ impl KeyRing {
     }
 
     /// How long ago keys were last read, if they were read since the start.
-    pub async fn age(&self) -> Option<Duration> {
-        self.attempts.lock().await.last_good.map(|instant| instant.elapsed())
+    pub fn last_read_ago(&self) -> Option<Duration> {
+        self.read_at.load().as_ref().map(|instant| instant.elapsed())
     }
 
     /// Reads the keys again, at most once per [`MIN_REFRESH_INTERVAL`]. Concurrent callers share one attempt.
@@ -140,6 +140,7 @@ impl KeyRing {
             Ok(set) => {
                 self.current.store(Some(Arc::new(set)));
                 attempts.last_good = Some(Instant::now());
+                self.read_at.store(Some(Arc::new(Instant::now())));
                 RefreshOutcome::Refreshed
             }
             Err(error) => {
@@ -164,8 +165,10 @@ impl KeyRing {
             KeySource::File(path) => read_file(path),
             KeySource::Url(url) => {
                 let fail = |reason: String| KeyRingError::Fetch { url: url.clone(), reason };
+                // Made for each of the rare fetches, so that a verifier which reads a file holds none.
+                let client = crate::http_client(url).timeout(FETCH_TIMEOUT).build()?;
                 let mut response =
-                    self.client.get(url.clone()).send().await.map_err(|error| fail(error.without_url().to_string()))?;
+                    client.get(url.clone()).send().await.map_err(|error| fail(error.without_url().to_string()))?;
                 if response.status() != http::StatusCode::OK {
                     return Err(fail(format!("status {}", response.status().as_u16())));
                 }

@@ -32,6 +32,7 @@ pub mod clock;
 pub mod cluster_keys;
 pub mod crypto;
 pub mod headers;
+mod http_client;
 pub mod issuer;
 pub mod jwks;
 pub mod key_ring;
@@ -49,6 +50,7 @@ mod scope;
 
 pub use claims::{Actor, TenantClaims, UserClaims, UserIdentity, WorkloadClaims, WorkloadIdentity};
 pub use cluster_keys::ClusterKeys;
+pub use http_client::http_client;
 pub use issuer::Issuer;
 pub use jwks::KeySet;
 pub use key_ring::{KeyRing, KeySource};

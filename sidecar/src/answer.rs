@@ -2,17 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-use kyros_http_server::BoxError;
-use kyros_shared_config::{Problem, crypto::random_id};
+use kyros_shared_config::Problem;
 
-/// Every body that leaves the sidecar.
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
-
-/// A body that is all there already.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
+use crate::bodies::Body;
 
 /// Why a request is not forwarded. Refusals close the connection: a doubtful one is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +34,21 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "origin", "This request came from another site");
     pub(crate) const TOO_LARGE: Self =
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request's body is too large");
+    /// Below hyper something was seen that two parsers may read differently.
+    pub(crate) const FRAMING: Self =
+        Self::bad_request("framing", "Two readers could disagree on where this request ends");
+    pub(crate) const TENANT_BUSY: Self = Self {
+        retry_after: Some(1),
+        ..Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant-busy", "Too many requests are under way for this tenant")
+    };
+    pub(crate) const SESSION_BUSY: Self = Self {
+        retry_after: Some(5),
+        ..Self::new(StatusCode::TOO_MANY_REQUESTS, "session-busy", "Too many sockets are open in this session")
+    };
+    pub(crate) const DASHBOARD_BUSY: Self = Self {
+        retry_after: Some(1),
+        ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "dashboard-busy", "The dashboard has too much to do right now")
+    };
     pub(crate) const UPSTREAM_TIMEOUT: Self =
         Self::new(StatusCode::GATEWAY_TIMEOUT, "dashboard-timeout", "The dashboard did not answer in time");
     pub(crate) const UPSTREAM_BROKEN: Self =
@@ -60,13 +67,13 @@ impl Refusal {
     };
 
     /// The answer, as a page for a browser's navigation and as a problem document for everything else.
-    pub(crate) fn answer(self, request: &Parts) -> Response<Body> {
-        let decision = random_id();
-        tracing::info!(decision, status = self.status.as_u16(), code = self.code, "refused");
-        let mut response = if is_navigation(request) {
-            page(self.status, self.title, &decision)
+    pub(crate) fn answer(self, is_navigation: bool, decision: &str) -> Response<Body> {
+        tracing::debug!(decision, status = self.status.as_u16(), code = self.code, "refused");
+        let mut response = if is_navigation {
+            page(self.status, self.title, decision)
         } else {
-            Problem::new(self.status, self.code, self.title, &decision).into_response::<Vec<u8>>().map(full)
+            let problem = Problem::new(self.status, self.code, self.title, decision);
+            problem.into_response::<Vec<u8>>().map(|bytes| Body::from(Bytes::from(bytes)))
         };
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -107,7 +114,7 @@ pub(crate) fn page(status: StatusCode, title: &str, decision: &str) -> Response<
          content=\"width=device-width\"><title>{title} · Kyros</title><main><h1>{title}</h1><p>Decision \
          <code>{decision}</code></p></main></html>"
     );
-    let mut response = Response::new(full(html));
+    let mut response = Response::new(Body::from(Bytes::from(html)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -122,7 +129,7 @@ pub(crate) fn page(status: StatusCode, title: &str, decision: &str) -> Response<
 
 /// 303: whatever the request was, the next one is a GET (RFC 9700, section 4.12).
 pub(crate) fn see_other(location: &str) -> Option<Response<Body>> {
-    let mut response = Response::new(full(Bytes::new()));
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_str(location).ok()?);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

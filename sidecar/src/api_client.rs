@@ -57,10 +57,7 @@ pub(crate) struct ApiClient {
 
 impl ApiClient {
     pub(crate) fn new(base: Url, workload_token: Option<PathBuf>) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let client = kyros_shared_config::http_client(&base).connect_timeout(Duration::from_secs(2)).build()?;
         Ok(Self { base, workload_token, client })
     }
 

@@ -111,7 +111,7 @@ mod tests {
         let verifier = Arc::new(TenantVerifier::for_dashboard(issuer.name(), keys, "clv".parse().unwrap()));
         let asked = Arc::new(AtomicUsize::new(0));
         let (signer, count) = (issuer.clone(), asked.clone());
-        let service = move |_| {
+        let service = move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
             let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
             let grant = TenantGrant {

@@ -4,27 +4,30 @@
 //! A dashboard may freeze the headers of its first request for hours (Streamlit, Panel and Shiny do). What it holds, an
 //! old token or the opaque session id, is worth nothing outside this listener.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
-use kyros_http_server::Limits;
-use kyros_shared_config::{TenantId, TenantVerifier, headers};
+use kyros_http_server::{Connection, Limits};
+use kyros_shared_config::{TenantId, TenantVerifier, crypto::random_id, headers};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{Body, Refusal},
-    forward::{self, Upstream},
+    answer::Refusal,
+    bodies::{Body, never},
     gate,
+    guard::bearer_token,
     identity::Identity,
     revocations::Revocations,
     sessions::Sessions,
-    sidecar::bearer_token,
+    upstream::{Answer, Upstream},
 };
 
 /// Largest query that a dashboard may send.
 const MAX_BODY: u64 = 1024 * 1024;
+/// How long nothing may move in a body.
+const IDLE: std::time::Duration = std::time::Duration::from_mins(1);
 /// The only paths of the API that a dashboard can reach.
 const PATHS: [&str; 3] = ["/api/tenant", "/api/dashboards", "/api/data"];
 /// The only request headers that matter to them; everything else stays behind.
@@ -41,38 +44,40 @@ const PASSED: [header::HeaderName; 7] = [
 /// The loopback listener for one dashboard.
 #[derive(Clone)]
 pub(crate) struct Egress {
-    authority: String,
+    upstream: Upstream,
     sessions: Option<Arc<Sessions>>,
     verifier: Arc<TenantVerifier>,
     revocations: Revocations,
     pinned: Option<TenantId>,
-    upstream: Upstream,
 }
 
 impl Egress {
     pub(crate) fn new(
-        authority: String,
+        upstream: Upstream,
         sessions: Option<Arc<Sessions>>,
         verifier: Arc<TenantVerifier>,
         revocations: Revocations,
         pinned: Option<TenantId>,
-        timeout: Duration,
     ) -> Self {
-        Self { authority, sessions, verifier, revocations, pinned, upstream: Upstream::new(timeout) }
+        Self { upstream, sessions, verifier, revocations, pinned }
     }
 
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let service = move |request: Request<Incoming>| {
+        let service = move |request: Request<Incoming>, connection: Connection| {
             let egress = self.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                egress.handle(&parts, body).await.unwrap_or_else(|refusal| refusal.answer(&parts))
+                let answer = egress.handle(&parts, body, &connection).await;
+                answer.unwrap_or_else(|refusal| refusal.answer(false, &random_id()))
             }
         };
         kyros_http_server::serve(listener, Limits::default(), service, shutdown).await;
     }
 
-    async fn handle(&self, parts: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
+    async fn handle(&self, parts: &Parts, body: Incoming, connection: &Connection) -> Result<Response<Body>, Refusal> {
+        if connection.is_doubtful() {
+            return Err(Refusal::FRAMING);
+        }
         gate::check(parts)?;
         let path = parts.uri.path();
         let is_below =
@@ -81,7 +86,7 @@ impl Egress {
             return Err(Refusal::NOT_FOUND);
         }
         let authorization = self.authorization(parts).await?;
-        let mut request = Request::new(forward::request_body(body, MAX_BODY));
+        let mut request = Request::new(Body::request(body, MAX_BODY, IDLE));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         let outgoing: &mut HeaderMap = request.headers_mut();
@@ -95,12 +100,12 @@ impl Egress {
             outgoing.insert(name, value.clone());
         }
         outgoing.insert(header::AUTHORIZATION, authorization);
-        let response = self.upstream.send(&self.authority, request).await?;
+        let Answer { response, lease } = self.upstream.send(request, never).await?;
         let (mut answer, body) = response.into_parts();
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             answer.headers.remove(name);
         }
-        Ok(Response::from_parts(answer, forward::plain_body(body)))
+        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease)))
     }
 
     /// A fresh token for the session that the dashboard names by its id, or by a token that this sidecar injected and that

@@ -66,6 +66,9 @@ fn check_target(request: &Parts) -> Result<(), Refusal> {
 /// `.` and `..`, also percent-encoded: the dashboard's server may resolve them, the next proxy may not.
 fn is_dot_segment(segment: &str) -> bool {
     // Servers of Java cut a segment at `;`, hence `..;`.
+    if !segment.starts_with(['.', '%']) {
+        return false;
+    }
     let bare = segment.split(';').next().unwrap_or_default();
     if bare.len() > 6 {
         return false;
@@ -77,13 +80,14 @@ fn is_dot_segment(segment: &str) -> bool {
 /// An encoded NUL, control character or backslash.
 fn has_encoded_control(path: &str) -> bool {
     let bytes = path.as_bytes();
-    bytes.windows(3).any(|window| {
-        window[0] == b'%'
-            && std::str::from_utf8(&window[1..])
-                .ok()
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-                .is_some_and(|byte| byte < 0x20 || byte == 0x7f || byte == b'\\')
-    })
+    path.contains('%')
+        && bytes.windows(3).any(|window| {
+            window[0] == b'%'
+                && std::str::from_utf8(&window[1..])
+                    .ok()
+                    .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+                    .is_some_and(|byte| byte < 0x20 || byte == 0x7f || byte == b'\\')
+        })
 }
 
 /// Rule 1: exactly one `Host` of plain characters. Which hosts are served is decided by the caller.
@@ -114,8 +118,8 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
     const BAD: Refusal = Refusal::bad_request("connection", "The Connection header names something it may not");
     for value in headers.get_all(header::CONNECTION) {
         let text = value.to_str().map_err(|_| BAD)?;
-        let mut options = text.split(',').map(|option| option.trim().to_ascii_lowercase()).filter(|o| !o.is_empty());
-        if !options.all(|option| CONNECTION_OPTIONS.contains(&option.as_str())) {
+        let mut options = text.split(',').map(str::trim).filter(|option| !option.is_empty());
+        if !options.all(|option| CONNECTION_OPTIONS.iter().any(|known| option.eq_ignore_ascii_case(known))) {
             return Err(BAD);
         }
     }

@@ -7,10 +7,10 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use kyros_http_server::{
-    ConnectionSlot, Limits, PeerAddr,
+    Connection, Limits,
     admin::{Operations, serve_admin},
 };
-use kyros_shared_config::{DashboardHost, RouteTable, Workload, headers, public_url::Site};
+use kyros_shared_config::{DashboardHost, RouteTable, Workload, crypto::random_id, headers, public_url::Site};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,19 +18,21 @@ use url::Url;
 
 use crate::{
     GatewaySettings, Sidecar,
-    answer::{Body, Refusal, full, see_other},
+    answer::{Refusal, is_navigation, see_other},
     api_client::ApiClient,
-    forward::{self, Upstream},
+    bodies::{Body, never},
     gate,
     settings::{DEFAULT_MAX_BODY_BYTES, Routes},
-    sidecar::{Listeners, tunnel_without_authority},
+    sidecar::Listeners,
+    tunnel::{self, Side},
+    upstream::{Answer, Upstreams},
 };
 
 /// Routes hosts.
 pub struct Gateway {
     settings: GatewaySettings,
     routing: Routing,
-    upstream: Upstream,
+    upstreams: Upstreams,
     decoy: String,
     draining: CancellationToken,
 }
@@ -103,6 +105,10 @@ const STRIPPED: [&str; 11] = [
     "transfer-encoding",
     "upgrade",
 ];
+/// How long nothing may move in a body: more than any sidecar allows.
+const IDLE: std::time::Duration = std::time::Duration::from_hours(1);
+/// How long the sidecars behind may take to close their sockets.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
 /// Slightly above the sidecar's own deadline, so that the sidecar is the one to say 504.
 const UPSTREAM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(65);
 
@@ -141,20 +147,29 @@ impl Gateway {
             let admin = TcpListener::bind(address).await?;
             tokio::spawn(serve_admin(admin, Arc::new(live), shutdown.clone()));
         }
-        let upstream = Upstream::new(UPSTREAM_TIMEOUT);
-        let gateway = Arc::new(Self { settings, routing, upstream, decoy, draining: shutdown.clone() });
-        let service = move |request: Request<Incoming>| {
+        let upstreams = Upstreams::new(UPSTREAM_TIMEOUT);
+        let gateway = Arc::new(Self { settings, routing, upstreams, decoy, draining: shutdown.clone() });
+        let service = move |request: Request<Incoming>, connection: Connection| {
             let gateway = gateway.clone();
             async move {
                 let (mut parts, body) = request.into_parts();
-                gateway.handle(&mut parts, body).await.unwrap_or_else(|refusal| refusal.answer(&parts))
+                let answer = gateway.handle(&mut parts, body, &connection).await;
+                answer.unwrap_or_else(|refusal| refusal.answer(is_navigation(&parts), &random_id()))
             }
         };
         kyros_http_server::serve(listener, limits, service, shutdown).await;
         Ok(())
     }
 
-    async fn handle(&self, parts: &mut Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
+    async fn handle(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        connection: &Connection,
+    ) -> Result<Response<Body>, Refusal> {
+        if connection.is_doubtful() {
+            return Err(Refusal::FRAMING);
+        }
         let passed = gate::check(parts)?;
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let authority = match self.settings.public_url.site_of(host) {
@@ -167,11 +182,11 @@ impl Gateway {
             }
         };
         let is_dashboard = authority != self.settings.api_upstream;
-        let body = forward::request_body(body, DEFAULT_MAX_BODY_BYTES);
-        match self.forward(&authority, parts, body, passed.websocket).await {
+        let body = Body::request(body, DEFAULT_MAX_BODY_BYTES, IDLE);
+        match self.forward(&authority, parts, body, passed.websocket, connection).await {
             // That it has no pods now is nobody's business who is not signed in: it answers as one that is not there.
             Err(Refusal::UPSTREAM_DOWN) if is_dashboard && !brings_authority(parts) => {
-                self.forward(&self.decoy, parts, full(bytes::Bytes::new()), false).await
+                self.forward(&self.decoy, parts, Body::empty(), false, connection).await
             }
             answer => answer,
         }
@@ -201,8 +216,8 @@ impl Gateway {
         parts: &mut Parts,
         body: Body,
         websocket: bool,
+        connection: &Connection,
     ) -> Result<Response<Body>, Refusal> {
-        let slot = parts.extensions.remove::<ConnectionSlot>();
         let client_upgrade = websocket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
@@ -217,20 +232,31 @@ impl Gateway {
         for name in forwarded {
             outgoing.remove(name);
         }
-        let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_string());
-        if let Some(peer) = peer.and_then(|peer| HeaderValue::from_str(&peer).ok()) {
-            outgoing.insert(headers::FORWARDED_FOR, peer);
+        if let Some(peer) = connection.peer_header() {
+            outgoing.insert(headers::FORWARDED_FOR, peer.clone());
         }
         outgoing.insert(headers::FORWARDED_PROTO, HeaderValue::from_static(self.settings.public_url.scheme()));
         if websocket {
             crate::header_rules::inject_upgrade(outgoing);
         }
-        let mut response = self.upstream.send(authority, request).await?;
-        if forward::is_switching(&response) {
+        let sent = self.upstreams.at(authority).send(request, never).await?;
+        let Answer { mut response, lease } = sent;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let upstream = hyper::upgrade::on(&mut response);
-            tunnel_without_authority(client, upstream, slot, self.draining.clone());
-            return Ok(response.map(|_| crate::answer::full(bytes::Bytes::new())));
+            let (held, draining) = (connection.clone(), self.draining.clone());
+            tokio::spawn(async move {
+                let _held = held;
+                let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
+                if let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) {
+                    tokio::select! {
+                        () = tunnel::copy(client, upstream) => (),
+                        // The sidecar behind sends the Close frame; this only bounds how long it may take.
+                        () = async { draining.cancelled().await; tokio::time::sleep(GOODBYE).await } => (),
+                    }
+                }
+            });
+            return Ok(response.map(|_| Body::empty()));
         }
         let (mut answer, body) = response.into_parts();
         let closing = answer.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
@@ -241,7 +267,7 @@ impl Gateway {
         if closing {
             answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(Response::from_parts(answer, forward::plain_body(body)))
+        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease)))
     }
 }
 

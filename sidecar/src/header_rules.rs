@@ -1,11 +1,9 @@
 //! The header rules in both directions: strip, then inject, always in this order and for upgrades too.
 
-use std::net::IpAddr;
-
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use kyros_shared_config::headers;
 
-use crate::{cookies, identity::Identity};
+use crate::{cookies, identity::Identity, upstream::UpstreamAddress};
 
 /// Fields of one connection, not of the message (RFC 9110, section 7.6.1), and what must not pass a proxy.
 const HOP_BY_HOP: [&str; 11] = [
@@ -22,6 +20,9 @@ const HOP_BY_HOP: [&str; 11] = [
     "upgrade",
 ];
 
+/// How many fields [`inject`] writes, at most.
+const INJECTED: usize = 12;
+
 /// What a dashboard may not say about its host: it would speak for the sidecar, or reach beyond this tenant.
 const FROM_DASHBOARDS_DROPPED: [&str; 9] = [
     "alt-svc",
@@ -35,30 +36,36 @@ const FROM_DASHBOARDS_DROPPED: [&str; 9] = [
     "x-powered-by",
 ];
 
+/// Who may load an answer as an image, a script or a style (Fetch, section 3.7): only pages of the same host.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// Where a request came from, as the sidecar knows it.
 pub(crate) struct Origin<'a> {
-    pub(crate) peer: Option<IpAddr>,
-    /// Set by the gateway in front, and believed only where the settings say that there is one.
-    pub(crate) forwarded_for: Option<&'a HeaderValue>,
+    /// The client's own address, or the gateway's.
+    pub(crate) peer: Option<&'a HeaderValue>,
+    /// The gateway says where the client is, and is believed.
+    pub(crate) is_peer_trusted: bool,
     pub(crate) proto: &'static str,
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) traceparent: Option<HeaderValue>,
+}
+
+/// Makes a client's headers the dashboard's: strip, then inject.
+pub(crate) fn prepare_request(headers: &mut HeaderMap, identity: &Identity, origin: Origin<'_>) {
+    let told = if origin.is_peer_trusted { headers.get(headers::FORWARDED_FOR).cloned() } else { None };
+    strip_request(headers);
+    inject(headers, identity, origin, told);
 }
 
 /// Removes everything that a client could use to speak in the sidecar's name. The only place where this is decided.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
-    let doomed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| HOP_BY_HOP.contains(&name.as_str()) || headers::is_reserved(name.as_str()))
-        .cloned()
-        .collect();
-    for name in doomed {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| is_hop_by_hop(name) || headers::is_reserved(name));
     cookies::strip_ours(headers);
 }
 
 /// Writes who asks. `insert` throughout: a value of ours never stands beside another.
-pub(crate) fn inject(headers: &mut HeaderMap, identity: &Identity, origin: &Origin<'_>) {
+fn inject(headers: &mut HeaderMap, identity: &Identity, origin: Origin<'_>, told: Option<HeaderValue>) {
+    headers.reserve(INJECTED);
     headers.insert(header::AUTHORIZATION, identity.authorization.clone());
     headers.insert(headers::TENANT, identity.tenant.clone());
     headers.insert(headers::DASHBOARD, identity.dashboard.clone());
@@ -72,12 +79,25 @@ pub(crate) fn inject(headers: &mut HeaderMap, identity: &Identity, origin: &Orig
     if let Some(host) = headers.get(header::HOST).cloned() {
         headers.insert(headers::FORWARDED_HOST, host);
     }
-    let peer = origin.peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok());
-    if let Some(client) = origin.forwarded_for.cloned().or(peer) {
+    if let Some(client) = told.or_else(|| origin.peer.cloned()) {
         headers.insert(headers::FORWARDED_FOR, client);
     }
-    if let Ok(id) = HeaderValue::from_str(origin.request_id) {
-        headers.insert(headers::REQUEST_ID, id);
+    headers.insert(headers::REQUEST_ID, origin.request_id);
+    if let Some(traceparent) = origin.traceparent {
+        headers.insert(headers::TRACEPARENT, traceparent);
+    }
+}
+
+/// Whether a field is of one connection only. Names are in lower case.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name.as_bytes().first(), Some(b'c' | b'e' | b'h' | b'k' | b'p' | b't' | b'u'))
+        && HOP_BY_HOP.contains(&name)
+}
+
+/// Removes every field whose name is doomed; there are few or none, so nothing is gathered.
+fn remove_all(headers: &mut HeaderMap, is_doomed: impl Fn(&str) -> bool) {
+    while let Some(name) = headers.keys().find(|name| is_doomed(name.as_str())).cloned() {
+        headers.remove(name);
     }
 }
 
@@ -88,7 +108,12 @@ pub(crate) fn inject_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Cleans a dashboard's answer and adds what protects it in a browser: who may frame it, and that nobody else stores it.
-pub(crate) fn rewrite_response(headers: &mut HeaderMap, frame_ancestors: &HeaderValue, request_id: &str) {
+pub(crate) fn rewrite_response(
+    headers: &mut HeaderMap,
+    frame_ancestors: &HeaderValue,
+    request_id: HeaderValue,
+    upstream: &UpstreamAddress,
+) {
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -99,25 +124,45 @@ pub(crate) fn rewrite_response(headers: &mut HeaderMap, frame_ancestors: &Header
     for name in nominated {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP.iter().chain(&FROM_DASHBOARDS_DROPPED) {
-        headers.remove(*name);
-    }
-    let ours: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-kyros-")).cloned().collect();
-    for name in ours {
-        headers.remove(name);
-    }
+    // Ours, and those by which a dashboard would open its answers to the pages of other tenants' hosts: to a browser these
+    // are of the same site, so it sends them this tenant's cookies.
+    let is_ours = |name: &str| name.starts_with("x-kyros-") || name.starts_with("access-control-");
+    remove_all(headers, |name| is_ours(name) || is_hop_by_hop(name) || FROM_DASHBOARDS_DROPPED.contains(&name));
     cookies::filter_set_cookies(headers);
+    keep_redirect_here(headers, upstream);
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A second policy beside the dashboard's own: browsers enforce both.
     headers.append(header::CONTENT_SECURITY_POLICY, frame_ancestors.clone());
     make_private(headers);
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(headers::REQUEST_ID, id);
+    headers.insert(headers::REQUEST_ID, request_id);
+}
+
+/// A dashboard that takes its own loopback address for its name would send the browser there. Where else it sends people is
+/// its own affair; the sidecar follows nothing.
+fn keep_redirect_here(headers: &mut HeaderMap, upstream: &UpstreamAddress) {
+    let Some(port) = upstream.port() else { return };
+    let Some(location) = headers.get(header::LOCATION).and_then(|to| to.to_str().ok()) else { return };
+    let Ok(target) = location.parse::<Uri>() else { return };
+    let is_loopback = matches!(target.host(), Some("localhost" | "127.0.0.1" | "0.0.0.0" | "[::1]"));
+    if is_loopback
+        && target.port_u16() == Some(port)
+        && let Some(path) = target.path_and_query()
+        && let Ok(path) = HeaderValue::from_str(path.as_str())
+    {
+        headers.insert(header::LOCATION, path);
     }
 }
 
 /// No shared cache may keep a tenant's answer: `public` and `s-maxage` go, `private` comes.
 fn make_private(headers: &mut HeaderMap) {
-    let stated = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    headers.append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
+    let stated = headers.get(header::CACHE_CONTROL);
+    if stated.is_none_or(|value| matches!(value.as_bytes(), b"no-store" | b"private, no-store")) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        return;
+    }
+    let stated = stated.and_then(|value| value.to_str().ok());
     let directives: Vec<&str> = stated
         .unwrap_or("no-store")
         .split(',')
@@ -132,12 +177,32 @@ fn make_private(headers: &mut HeaderMap) {
         header::CACHE_CONTROL,
         HeaderValue::from_str(&private).unwrap_or(HeaderValue::from_static("private, no-store")),
     );
-    headers.append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn upstream() -> UpstreamAddress {
+        "127.0.0.1:8050".parse().unwrap()
+    }
+
+    #[test]
+    fn a_redirect_to_the_dashboards_own_address_stays_on_its_host() {
+        for (location, expected) in [
+            ("http://127.0.0.1:8050/a?b=c", "/a?b=c"),
+            ("http://localhost:8050", "/"),
+            ("http://localhost:8051/a", "http://localhost:8051/a"),
+            ("https://elsewhere.example:8050/a", "https://elsewhere.example:8050/a"),
+            ("//evil/a", "//evil/a"),
+            ("/a", "/a"),
+        ] {
+            let mut answer = HeaderMap::new();
+            answer.insert(header::LOCATION, location.parse().unwrap());
+            keep_redirect_here(&mut answer, &upstream());
+            assert_eq!(answer[header::LOCATION], expected);
+        }
+    }
 
     #[test]
     fn nothing_that_carries_identity_survives_from_outside() {
@@ -174,18 +239,32 @@ mod tests {
         answer.insert("server", "gunicorn".parse().unwrap());
         answer.insert(header::CONNECTION, "x-secret".parse().unwrap());
         answer.insert("x-secret", "1".parse().unwrap());
-        rewrite_response(&mut answer, &HeaderValue::from_static("frame-ancestors http://kyros.localhost"), "r1");
+        answer.insert("access-control-allow-origin", "*".parse().unwrap());
+        answer.insert("access-control-allow-credentials", "true".parse().unwrap());
+        rewrite_response(
+            &mut answer,
+            &HeaderValue::from_static("frame-ancestors http://kyros.localhost"),
+            HeaderValue::from_static("r1"),
+            &upstream(),
+        );
         assert_eq!(answer[header::CACHE_CONTROL], "private, max-age=60");
         let policies: Vec<_> = answer.get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
         assert_eq!(policies, ["default-src 'self'", "frame-ancestors http://kyros.localhost"]);
         assert!(!answer.contains_key("server") && !answer.contains_key("x-secret"));
+        assert!(!answer.keys().any(|name| name.as_str().starts_with("access-control-")));
+        assert_eq!(answer["cross-origin-resource-policy"], "same-origin");
         assert_eq!(answer["x-request-id"], "r1");
     }
 
     #[test]
     fn an_answer_without_a_word_on_caching_is_not_stored() {
         let mut answer = HeaderMap::new();
-        rewrite_response(&mut answer, &HeaderValue::from_static("frame-ancestors 'none'"), "r1");
+        rewrite_response(
+            &mut answer,
+            &HeaderValue::from_static("frame-ancestors 'none'"),
+            HeaderValue::from_static("r1"),
+            &upstream(),
+        );
         assert_eq!(answer[header::CACHE_CONTROL], "private, no-store");
     }
 }

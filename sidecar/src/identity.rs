@@ -1,9 +1,9 @@
 //! A verified identity, ready to be injected: header values are built once per token and cloned per request.
 
 use http::HeaderValue;
-use kyros_shared_config::TenantScope;
+use kyros_shared_config::{TenantScope, crypto::sha256};
 
-use crate::answer::Refusal;
+use crate::{answer::Refusal, limits::Count, trace::Hex};
 
 /// What one verified tenant token puts into a request.
 pub(crate) struct Identity {
@@ -15,6 +15,12 @@ pub(crate) struct Identity {
     pub(crate) email: Option<HeaderValue>,
     pub(crate) roles: HeaderValue,
     pub(crate) session: HeaderValue,
+    /// The person in access lines: a digest, the same for all requests of one.
+    pub(crate) user_digest: Hex<16>,
+    /// Who may frame the dashboard, where that is more than the portal.
+    pub(crate) frame_ancestors: Option<HeaderValue>,
+    /// The tenant's requests under way.
+    pub(crate) in_flight: Count,
 }
 
 impl Identity {
@@ -31,6 +37,9 @@ impl Identity {
             email: scope.email().map(value).transpose()?,
             roles: value(&scope.roles().join(","))?,
             session: value(scope.session())?,
+            user_digest: Hex::of(&sha256(scope.subject().as_bytes())),
+            frame_ancestors: None,
+            in_flight: Count::new(),
             scope,
         })
     }

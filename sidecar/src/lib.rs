@@ -13,16 +13,20 @@
 //! authority. It takes no decision from a path, a query or a body, and it never stores anything: after a restart the
 //! cookie is enough.
 
+mod access;
 mod answer;
 mod api_client;
 mod authority;
+mod bodies;
 mod cookies;
 mod egress;
-mod forward;
+mod finish;
 mod gate;
 pub mod gateway;
+mod guard;
 mod header_rules;
 mod identity;
+mod limits;
 mod login;
 mod metrics;
 mod probe;
@@ -30,7 +34,10 @@ mod revocations;
 mod sessions;
 pub mod settings;
 mod sidecar;
+mod spans;
+mod trace;
 mod tunnel;
+mod upstream;
 mod ws_frames;
 
 pub use gateway::Gateway;

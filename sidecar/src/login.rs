@@ -18,8 +18,9 @@ use kyros_shared_config::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answer::{Body, page, see_other},
+    answer::{page, see_other},
     api_client::ApiClient,
+    bodies::Body,
     cookies,
     sessions::Sessions,
 };

@@ -20,6 +20,9 @@ use url::Url;
 struct Cli {
     #[command(flatten)]
     logs: LogArgs,
+    /// Threads that serve. One sidecar rarely needs a second.
+    #[arg(long, env = "KYROS_THREADS", default_value_t = 1, value_parser = threads, global = true)]
+    threads: usize,
     #[command(subcommand)]
     role: Role,
 }
@@ -37,9 +40,25 @@ enum Role {
     },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Cli { logs, role } = Cli::parse();
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A connection takes two descriptors, and many systems start programs with 1024 of them.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let mut runtime = match cli.threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    match runtime.worker_threads(cli.threads).enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => {
+            eprintln!("{}: runtime: {error}", env!("CARGO_BIN_NAME"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let Cli { logs, role, threads: _ } = cli;
     if let Role::Healthcheck { url } = &role {
         return healthcheck(url).await;
     }
@@ -51,6 +70,10 @@ async fn main() -> ExitCode {
         }
     };
     run_program(env!("CARGO_BIN_NAME"), &logs, run).await
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|threads| (1..=256).contains(threads)).ok_or_else(|| "a number from 1 to 256".to_owned())
 }
 
 async fn run_sidecar(settings: SidecarSettings) -> Result<(), Box<dyn std::error::Error>> {

@@ -2,7 +2,7 @@
 //! dashboard can be reached around the sidecar.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,11 +10,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, header};
 use tokio::net::TcpStream;
 
-use crate::{SidecarSettings, answer::full, forward::Upstream, settings::ProbeTarget};
+use crate::{
+    SidecarSettings,
+    bodies::{Body, never},
+    settings::{ProbeTarget, UpstreamAddress},
+    upstream::Upstream,
+};
 
 /// How long a dashboard may take to answer; the kubelet's own time-out is usually shorter.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,17 +29,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Asks on loopback what a probe of the kubelet would ask the pod's address: success is a connection, or a status from 200 to
 /// 399.
-pub(crate) async fn ask(target: ProbeTarget) -> Result<(), String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, target.port));
+pub(crate) async fn ask(target: ProbeTarget, upstream: UpstreamAddress) -> Result<(), String> {
+    let address = target.port.map_or(upstream, |port| UpstreamAddress::Tcp(format!("127.0.0.1:{port}")));
     let Some(path) = target.path else {
-        return connect(address).await.map_err(|error| format!("connecting to {address}: {error}"));
+        return address.connect().await.map(drop).map_err(|error| format!("connecting to {address}: {error}"));
     };
-    let authority = address.to_string();
-    let mut request = Request::new(full(Bytes::new()));
+    let mut request = Request::new(Body::empty());
     *request.uri_mut() = path.clone().into();
-    let host = header::HeaderValue::from_str(&authority).map_err(|error| error.to_string())?;
+    let host = match &address {
+        UpstreamAddress::Tcp(authority) => {
+            header::HeaderValue::from_str(authority).map_err(|error| error.to_string())?
+        }
+        UpstreamAddress::Unix(_) => header::HeaderValue::from_static("localhost"),
+    };
     request.headers_mut().insert(header::HOST, host);
-    match Upstream::new(TIMEOUT).send(&authority, request).await {
+    let answer = Upstream::new(address, TIMEOUT).send(request, never).await;
+    match answer.map(|answer| answer.response) {
         Ok(answer) if answer.status().is_success() || answer.status().is_redirection() => Ok(()),
         Ok(answer) => Err(format!("GET {path}: status {}", answer.status().as_u16())),
         Err(refusal) => Err(format!("GET {path}: {}", refusal.code)),
@@ -54,8 +63,7 @@ impl Exposure {
     /// Something to watch, where the pod's address is known and is not loopback itself.
     pub(crate) fn of(settings: &SidecarSettings) -> Option<Self> {
         let ip: IpAddr = settings.pod_ip.filter(|ip| !ip.is_loopback())?;
-        let (_, port) = settings.upstream.rsplit_once(':')?;
-        let address = SocketAddr::new(ip, port.parse().ok()?);
+        let address = SocketAddr::new(ip, settings.upstream.port()?);
         Some(Self { address, is_exposed: Arc::new(AtomicBool::new(true)) })
     }
 
@@ -111,15 +119,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_tells_well_from_unwell() {
-        let target = |text: String| text.parse::<ProbeTarget>().unwrap();
+        let own: UpstreamAddress = "127.0.0.1:1".parse().unwrap();
+        let ask = |text: String| ask(text.parse().unwrap(), own.clone());
         let (well, away, ill) = (server("200 OK").await, server("302 Found").await, server("500 Oh").await);
-        assert_eq!(ask(target(format!("{well}/up"))).await, Ok(()));
-        assert_eq!(ask(target(format!("{away}/up"))).await, Ok(()));
-        assert_eq!(ask(target(format!("{ill}/up"))).await, Err("GET /up: status 500".into()));
-        assert_eq!(ask(target(ill.to_string())).await, Ok(()), "a connection is enough");
+        assert_eq!(ask(format!("{well}/up")).await, Ok(()));
+        assert_eq!(ask(format!("{away}/up")).await, Ok(()));
+        assert_eq!(ask(format!("{ill}/up")).await, Err("GET /up: status 500".into()));
+        assert_eq!(ask(ill.to_string()).await, Ok(()), "a connection is enough");
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        assert!(ask(target(gone.to_string())).await.is_err());
-        assert!(ask(target(format!("{gone}/"))).await.is_err());
+        assert!(ask(gone.to_string()).await.is_err());
+        assert!(ask(format!("{gone}/")).await.is_err());
     }
 
     #[tokio::test]

@@ -13,6 +13,12 @@ use kyros_shared_config::{DashboardSlug, KeySource, PublicUrl, TenantId, Workloa
 use thiserror::Error;
 use url::Url;
 
+pub use crate::{
+    access::AccessLogTarget,
+    limits::LimitSettings,
+    upstream::{UpstreamAddress, UpstreamAddressError},
+};
+
 /// Largest request body by default: callbacks of Dash carry whole figures.
 pub const DEFAULT_MAX_BODY_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -23,9 +29,9 @@ pub struct SidecarSettings {
     #[arg(long, env = "KYROS_LISTEN", default_value = "127.0.0.1:4180")]
     pub listen: SocketAddr,
 
-    /// The dashboard's own address, on loopback: host:port.
+    /// The dashboard's own address: host:port on loopback, or unix:PATH, which nobody can reach around the sidecar.
     #[arg(long, env = "KYROS_UPSTREAM", default_value = "127.0.0.1:8050")]
-    pub upstream: String,
+    pub upstream: UpstreamAddress,
 
     /// The dashboard that this sidecar guards; tokens for any other are refused.
     #[arg(long, env = "KYROS_DASHBOARD")]
@@ -73,7 +79,8 @@ pub struct SidecarSettings {
     #[arg(long, env = "KYROS_POD_IP")]
     pub pod_ip: Option<IpAddr>,
 
-    /// What the dashboard's startup probe asks on loopback: PORT to connect, PORT/path to GET.
+    /// What the dashboard's startup probe asks: PORT of loopback to connect, PORT/path to GET, and upstream or upstream/path
+    /// for the dashboard's own address.
     #[arg(long, env = "KYROS_PROBE_STARTUP")]
     pub probe_startup: Option<ProbeTarget>,
 
@@ -89,6 +96,10 @@ pub struct SidecarSettings {
     #[arg(long, env = "KYROS_MAX_BODY_BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     pub max_body_bytes: u64,
 
+    /// How long nothing may move in a request's or an answer's body, in seconds.
+    #[arg(long, env = "KYROS_IDLE", default_value = "300", value_parser = seconds)]
+    pub idle: Duration,
+
     /// How long the dashboard may take until its answer begins, in seconds.
     #[arg(long, env = "KYROS_UPSTREAM_TIMEOUT", default_value = "60", value_parser = seconds)]
     pub upstream_timeout: Duration,
@@ -96,6 +107,34 @@ pub struct SidecarSettings {
     /// How long requests in flight may take to end after SIGTERM, in seconds.
     #[arg(long, env = "KYROS_DRAIN", default_value = "25", value_parser = seconds)]
     pub drain: Duration,
+
+    /// How long new connections are still taken after SIGTERM, not ready any more, while those in front hear of it.
+    #[arg(long, env = "KYROS_DRAIN_DELAY", default_value = "0", value_parser = seconds)]
+    pub drain_delay: Duration,
+
+    /// How much is taken on at a time.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+
+    /// What is written down about requests.
+    #[command(flatten)]
+    pub observe: ObserveSettings,
+}
+
+/// What a sidecar tells about the requests that it sees.
+#[derive(Debug, Clone, Args)]
+pub struct ObserveSettings {
+    /// Where one line per request goes, as JSON: stdout, off, or a file.
+    #[arg(long, env = "KYROS_ACCESS_LOG", default_value = "stdout")]
+    pub access_log: AccessLogTarget,
+
+    /// The collector that spans are sent to, by OTLP over HTTP, such as <http://collector:4318>. Without it none are made.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Url>,
+
+    /// The share of traces recorded that begin here, from 0 to 1. A caller's own decision is kept.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0)]
+    pub trace_ratio: f64,
 }
 
 /// The gateway: host names to sidecars.
@@ -192,18 +231,18 @@ impl ServiceTemplate {
     }
 }
 
-/// What a probe asks on loopback.
+/// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeTarget {
-    /// The port.
-    pub port: u16,
+    /// The port of loopback; nothing for the dashboard's own address.
+    pub port: Option<u16>,
     /// The path and query of a GET; without one a connection is enough.
     pub path: Option<PathAndQuery>,
 }
 
 /// Why a text is no probe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?}: write PORT to connect, or PORT/path to GET")]
+#[error("{0:?}: write PORT or upstream to connect, PORT/path or upstream/path to GET")]
 pub struct ProbeTargetError(String);
 
 impl FromStr for ProbeTarget {
@@ -215,7 +254,10 @@ impl FromStr for ProbeTarget {
             Some(at) => (&text[..at], Some(text[at..].parse().map_err(|_| wrong())?)),
             None => (text, None),
         };
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let port = match port {
+            "upstream" => None,
+            port => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
+        };
         Ok(Self { port, path })
     }
 }
@@ -249,9 +291,11 @@ mod tests {
 
     #[test]
     fn a_probe_connects_or_gets() {
-        assert_eq!("8050".parse(), Ok(ProbeTarget { port: 8050, path: None }));
+        assert_eq!("8050".parse(), Ok(ProbeTarget { port: Some(8050), path: None }));
+        assert_eq!("upstream".parse(), Ok(ProbeTarget { port: None, path: None }));
+        assert_eq!("upstream/up".parse::<ProbeTarget>().unwrap().path.unwrap().as_str(), "/up");
         let get: ProbeTarget = "8050/up?x=1".parse().unwrap();
-        assert_eq!((get.port, get.path.unwrap().as_str()), (8050, "/up?x=1"));
+        assert_eq!((get.port, get.path.unwrap().as_str()), (Some(8050), "/up?x=1"));
         for bad in ["", "/up", "0", "80 50", "8050/a b", "http://x"] {
             assert!(bad.parse::<ProbeTarget>().is_err(), "{bad}");
         }

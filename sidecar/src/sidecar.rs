@@ -1,51 +1,48 @@
 //! The sidecar role: every request through the gate, to an identity, to the dashboard, in this order and no other.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use aws_lc_rs::digest;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use kyros_http_server::{
-    ConnectionSlot, Limits, PeerAddr,
+    Connection, Limits,
     admin::{Operations, Probe},
 };
 use kyros_shared_config::{
-    DashboardHost, DashboardSlug, KeyRing, TenantId, TenantVerifier,
-    clock::unix_now,
-    crypto::{random_id, sha256},
+    DashboardHost, PublicUrl,
+    crypto::constant_time_eq,
     headers::{self, CALLBACK_PATH, SIDECAR_PREFIX},
     key_ring::KeyRingError,
     public_url::Site,
-    verifier::VerifyError,
 };
-use moka::sync::Cache;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     SidecarSettings,
-    answer::{Body, Refusal, is_framed, is_navigation},
+    access::{AccessLog, Line},
+    answer::{Refusal, is_framed, is_navigation},
     api_client::ApiClient,
     authority::Authority,
+    bodies::{Body, Ended},
     cookies,
-    egress::Egress,
-    forward::{self, Upstream},
+    finish::{Finish, known_method},
     gate::{self, Passed},
+    guard::{Guarded, bearer_token, check_same_origin},
     header_rules::{self, Origin},
     identity::Identity,
+    limits::Place,
     login::Login,
-    metrics::Metrics,
+    metrics::{Metrics, Now},
     probe::{self, Exposure},
-    revocations::Revocations,
-    sessions::Sessions,
-    tunnel,
+    spans::Spans,
+    trace::TraceContext,
+    tunnel::{self, Outcome, Side},
+    upstream::Answer,
 };
-
-/// Verified Bearer tokens kept, so that a client's next request costs no signature check.
-const BEARER_CACHE: u64 = 10_000;
-/// Kept no longer than this, so that a retired key stops working soon.
-const BEARER_CACHE_LIFE: Duration = Duration::from_mins(1);
 
 /// How often the sealing key is asked for again.
 const SEALING_KEY_EVERY: Duration = Duration::from_mins(5);
@@ -61,6 +58,9 @@ pub enum SidecarError {
     /// No HTTP client could be made.
     #[error("http client: {0}")]
     Client(#[from] reqwest::Error),
+    /// Access lines cannot be written where they should.
+    #[error("access log: {0}")]
+    AccessLog(std::io::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -106,73 +106,52 @@ pub struct Sidecar {
     /// `None` for the gateway's decoy, which guards nothing and therefore lets nothing through.
     guarded: Option<Guarded>,
     login: Option<Login>,
-    public_url: Option<kyros_shared_config::PublicUrl>,
+    public_url: Option<PublicUrl>,
     frame_ancestors: HeaderValue,
+    /// Says that the end has begun: not ready any more, but still served.
+    stopping: CancellationToken,
     draining: CancellationToken,
     tunnels: TaskTracker,
     metrics: Metrics,
+    access: AccessLog,
+    spans: Spans,
+}
+
+/// One request on its way through.
+struct Passage {
+    begun: Instant,
+    trace: TraceContext,
+    connection: Connection,
 }
 
 /// A socket that is about to be opened.
 struct Tunnel {
-    client: hyper::upgrade::OnUpgrade,
-    slot: Option<ConnectionSlot>,
-    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-struct Guarded {
-    settings: SidecarSettings,
-    keys: Arc<KeyRing>,
-    verifier: Arc<TenantVerifier>,
-    bearer: Cache<[u8; 32], Arc<Identity>>,
-    api: Option<Arc<ApiClient>>,
-    sessions: Option<Arc<Sessions>>,
-    revocations: Revocations,
-    upstream: Upstream,
-    exposure: Option<Exposure>,
+    client: OnUpgrade,
+    connection: Connection,
+    places: [Place; 2],
+    accept: String,
+    ended: Ended,
 }
 
 impl Sidecar {
     /// A sidecar for the dashboard that the settings name.
     pub fn new(settings: SidecarSettings) -> Result<Self, SidecarError> {
-        let keys = Arc::new(KeyRing::new(settings.jwks.clone())?);
-        let verifier =
-            Arc::new(TenantVerifier::for_dashboard(settings.issuer.clone(), keys.clone(), settings.dashboard.clone()));
-        let revocations = Revocations::default();
-        let api = settings
-            .api_url
-            .clone()
-            .map(|url| ApiClient::new(url, settings.workload_token.clone()).map(Arc::new))
-            .transpose()?;
-        let sessions = api.clone().map(|api| Arc::new(Sessions::new(api, verifier.clone(), revocations.clone())));
+        let access = AccessLog::open(&settings.observe.access_log).map_err(SidecarError::AccessLog)?;
+        let spans = Spans::of(&settings)?;
         let public_url = settings.public_url.clone();
-        let guarded = Guarded {
-            exposure: Exposure::of(&settings),
-            upstream: Upstream::new(settings.upstream_timeout),
-            bearer: Cache::builder().max_capacity(BEARER_CACHE).time_to_live(BEARER_CACHE_LIFE).build(),
-            settings,
-            keys,
-            verifier,
-            api,
-            sessions,
-            revocations,
-        };
+        let guarded = Guarded::new(settings)?;
         let login = public_url.clone().map(if guarded.api.is_some() { Login::shared } else { Login::alone });
-        Ok(Self::with(Some(guarded), public_url, login))
+        Ok(Self { access, spans, ..Self::with(Some(guarded), public_url, login) })
     }
 
     /// Answers for hosts that name nothing, exactly as a sidecar answers somebody who is not signed in.
-    pub(crate) fn decoy(public_url: kyros_shared_config::PublicUrl) -> Self {
+    pub(crate) fn decoy(public_url: PublicUrl) -> Self {
         let login = Login::alone(public_url.clone());
         Self::with(None, Some(public_url), Some(login))
     }
 
-    fn with(
-        guarded: Option<Guarded>,
-        public_url: Option<kyros_shared_config::PublicUrl>,
-        login: Option<Login>,
-    ) -> Self {
-        let ancestors = public_url.as_ref().map_or_else(|| "'none'".to_owned(), kyros_shared_config::PublicUrl::origin);
+    fn with(guarded: Option<Guarded>, public_url: Option<PublicUrl>, login: Option<Login>) -> Self {
+        let ancestors = public_url.as_ref().map_or_else(|| "'none'".to_owned(), PublicUrl::origin);
         let policy = format!("frame-ancestors {ancestors}");
         Self {
             guarded,
@@ -180,9 +159,12 @@ impl Sidecar {
             public_url,
             frame_ancestors: HeaderValue::from_str(&policy)
                 .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")),
+            stopping: CancellationToken::new(),
             draining: CancellationToken::new(),
             tunnels: TaskTracker::new(),
             metrics: Metrics::new(),
+            access: AccessLog::default(),
+            spans: Spans::default(),
         }
     }
 
@@ -190,44 +172,67 @@ impl Sidecar {
     pub async fn serve(self: Arc<Self>, listeners: Listeners, shutdown: CancellationToken) {
         let background = CancellationToken::new();
         let _stop_background = background.clone().drop_guard();
-        if let Some(guarded) = &self.guarded {
-            spawn_until(&background, guarded.keys.clone().keep_fresh());
-            if let Some(api) = guarded.api.clone() {
-                let revocations = guarded.revocations.clone();
-                spawn_until(&background, async move { api.follow_revocations(&revocations).await });
-            }
-            if let (Some(api), Some(_)) = (guarded.api.clone(), &self.login) {
-                let sidecar = self.clone();
-                spawn_until(&background, async move { sidecar.keep_sealing_key(&api).await });
-            }
-            if let Some(exposure) = &guarded.exposure {
-                spawn_until(&background, exposure.clone().watch());
-            }
-            if let (Some(listener), Some(egress)) = (listeners.egress, guarded.egress()) {
-                tokio::spawn(egress.serve(listener, shutdown.clone()));
-            }
-        }
-        if let Some(listener) = listeners.admin {
-            tokio::spawn(kyros_http_server::admin::serve_admin(listener, self.clone(), shutdown.clone()));
-        }
-        let drain = self.guarded.as_ref().map_or(Duration::from_secs(1), |guarded| guarded.settings.drain);
-        let (draining, stop) = (self.draining.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            draining.cancel();
+        let (drain, delay) = self.guarded.as_ref().map_or((Duration::from_secs(1), Duration::ZERO), |guarded| {
+            (guarded.settings.drain, guarded.settings.drain_delay)
         });
-        let tunnels = self.tunnels.clone();
-        let limits = Limits { drain, ..Limits::default() };
-        let service = move |request| {
+        let stopped = CancellationToken::new();
+        let (sidecar, stop) = (self.clone(), stopped.clone());
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            sidecar.stopping.cancel();
+            tokio::time::sleep(delay).await;
+            sidecar.draining.cancel();
+            stop.cancel();
+        });
+        // Whoever asks while it drains hears that it is not ready, so this listener goes last.
+        let admin_stop = CancellationToken::new();
+        let _stop_admin = admin_stop.clone().drop_guard();
+        if let Some(listener) = listeners.admin {
+            tokio::spawn(kyros_http_server::admin::serve_admin(listener, self.clone(), admin_stop));
+        }
+        self.clone().start_background(listeners.egress, &background);
+        let (tunnels, access, sidecar) = (self.tunnels.clone(), self.access.clone(), self.clone());
+        let max_connections = self
+            .guarded
+            .as_ref()
+            .map_or(Limits::default().max_connections, |guarded| guarded.settings.limits.max_connections);
+        let limits = Limits { drain, max_connections, ..Limits::default() };
+        let service = move |request, connection| {
             let sidecar = self.clone();
-            async move { sidecar.handle(request).await }
+            async move { sidecar.handle(request, connection).await }
         };
-        kyros_http_server::serve(listeners.public, limits, service, shutdown).await;
+        let began = Instant::now();
+        kyros_http_server::serve(listeners.public, limits, service, stopped).await;
         // Upgraded connections are no longer the server's: their goodbyes are waited for here.
         tunnels.close();
-        if tokio::time::timeout(drain, tunnels.wait()).await.is_err() {
+        let left = drain.saturating_sub(began.elapsed().min(drain)).max(Duration::from_secs(1));
+        if tokio::time::timeout(left, tunnels.wait()).await.is_err() {
             tracing::warn!(sockets = tunnels.len(), "drain deadline passed, cutting sockets off");
         }
+        sidecar.spans.flush().await;
+        access.settle().await;
+    }
+
+    fn start_background(self: Arc<Self>, egress_listener: Option<TcpListener>, background: &CancellationToken) {
+        let Some(guarded) = &self.guarded else { return };
+        spawn_until(background, guarded.keys.clone().keep_fresh());
+        if let Some(api) = guarded.api.clone() {
+            let revocations = guarded.revocations.clone();
+            spawn_until(background, async move { api.follow_revocations(&revocations).await });
+        }
+        if let (Some(api), Some(_)) = (guarded.api.clone(), &self.login) {
+            let sidecar = self.clone();
+            spawn_until(background, async move { sidecar.keep_sealing_key(&api).await });
+        }
+        if let Some(exposure) = &guarded.exposure {
+            spawn_until(background, exposure.clone().watch());
+        }
+        if let (Some(listener), Some(egress)) = (egress_listener, guarded.egress()) {
+            // Requests in flight may still ask for data, so it ends with them.
+            tokio::spawn(egress.serve(listener, background.clone()));
+        }
+        let spans = self.spans.clone();
+        spawn_until(background, async move { spans.keep_sending().await });
     }
 
     /// All sidecars of a workload use the key that the API derives for it; it is asked for again now and then, for an API
@@ -244,44 +249,96 @@ impl Sidecar {
         }
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
+        let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
-        match self.try_handle(&mut parts, body).await {
+        let trace = TraceContext::of(&parts.headers);
+        let is_navigation = is_navigation(&parts);
+        let passage = Passage { begun, trace, connection };
+        match self.try_handle(&mut parts, body, &passage).await {
             Ok(response) => response,
             Err(refusal) => {
                 self.metrics.refused(refusal.code);
-                refusal.answer(&parts)
+                let request_id = passage.trace.request_id();
+                self.note(&parts, &passage, refusal.status, refusal.code);
+                refusal.answer(is_navigation, request_id.as_str())
             }
         }
     }
 
-    async fn try_handle(&self, parts: &mut Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
+    /// One access line for what was answered here.
+    fn note(&self, parts: &Parts, passage: &Passage, status: StatusCode, refused: &str) {
+        if !self.access.is_on() {
+            return;
+        }
+        self.access.write(&Line {
+            request_id: passage.trace.request_id().as_str(),
+            trace_id: passage.trace.trace_id().as_str(),
+            tenant: "",
+            dashboard: self.guarded.as_ref().map_or("", |guarded| guarded.dashboard().as_str()),
+            user: "",
+            method: known_method(&parts.method),
+            path: parts.uri.path(),
+            status: status.as_u16(),
+            refused,
+            bytes: 0,
+            micros: passage.begun.elapsed().as_micros(),
+            upstream_micros: 0,
+        });
+    }
+
+    async fn try_handle(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        passage: &Passage,
+    ) -> Result<Response<Body>, Refusal> {
+        if passage.connection.is_doubtful() {
+            return Err(Refusal::FRAMING);
+        }
         let passed = gate::check(parts)?;
         let host = self.host_of(parts)?;
-        if let (Some(login), Some(host)) = (&self.login, &host)
-            && parts.uri.path() == CALLBACK_PATH
-            && parts.method == Method::GET
-        {
-            self.metrics.answered("callback");
-            let backend = self.guarded.as_ref().and_then(|g| g.api.as_deref().zip(g.sessions.as_deref()));
-            return Ok(login.finish(host, parts, backend).await);
-        }
         if parts.uri.path().starts_with(SIDECAR_PREFIX) {
-            return Err(Refusal::NOT_FOUND);
+            // Rare and large: its state is not carried by every idle connection.
+            return Box::pin(self.own_path(parts, host.as_ref(), passage)).await;
         }
         let authorised = match &self.guarded {
             Some(guarded) => {
-                guarded.authenticate(parts, host.as_ref(), self.login.as_ref(), self.public_url.as_ref()).await
+                let (login, public_url) = (self.login.as_ref(), self.public_url.as_ref());
+                guarded.authenticate(parts, host.as_ref(), login, public_url, &self.metrics).await
             }
             None => self.nobody(parts, host.as_ref()),
         };
         match (authorised, &self.guarded) {
             (Ok((identity, authority)), Some(guarded)) => {
-                self.forward(guarded, parts, body, passed, &identity, authority).await
+                self.forward(guarded, parts, body, passed, identity, authority, passage).await
             }
-            (Err(Refusal::UNAUTHORIZED), _) | (Ok(_), None) => self.sign_in_or_refuse(host.as_ref(), parts),
+            (Err(Refusal::UNAUTHORIZED), _) | (Ok(_), None) => {
+                let response = self.sign_in_or_refuse(host.as_ref(), parts)?;
+                self.note(parts, passage, response.status(), "");
+                Ok(response)
+            }
             (Err(refusal), _) => Err(refusal),
         }
+    }
+
+    /// Paths of a dashboard's host that are the sidecar's: the end of a sign-in, and nothing else.
+    async fn own_path(
+        &self,
+        parts: &Parts,
+        host: Option<&DashboardHost>,
+        passage: &Passage,
+    ) -> Result<Response<Body>, Refusal> {
+        let (Some(login), Some(host), CALLBACK_PATH, Method::GET) =
+            (&self.login, host, parts.uri.path(), parts.method.clone())
+        else {
+            return Err(Refusal::NOT_FOUND);
+        };
+        self.metrics.answered("callback");
+        let backend = self.guarded.as_ref().and_then(|g| g.api.as_deref().zip(g.sessions.as_deref()));
+        let response = login.finish(host, parts, backend).await;
+        self.note(parts, passage, response.status(), "");
+        Ok(response)
     }
 
     /// The decoy reads credentials as a sidecar does, so that malformed ones get the same answer, and believes none.
@@ -318,206 +375,130 @@ impl Sidecar {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each of them is one step of the way so far")]
     async fn forward(
         &self,
         guarded: &Guarded,
         parts: &mut Parts,
         body: Incoming,
         passed: Passed,
-        identity: &Arc<Identity>,
+        identity: Arc<Identity>,
         authority: Authority,
+        passage: &Passage,
     ) -> Result<Response<Body>, Refusal> {
-        let limit = guarded.settings.max_body_bytes;
-        if passed.content_length.is_some_and(|length| length > limit) {
+        let settings = &guarded.settings;
+        if passed.content_length.is_some_and(|length| length > settings.max_body_bytes) {
             return Err(Refusal::TOO_LARGE);
         }
-        let request_id = random_id();
-        let forwarded_for =
-            guarded.settings.behind_gateway.then(|| parts.headers.get(headers::FORWARDED_FOR).cloned()).flatten();
-        let slot = parts.extensions.remove::<ConnectionSlot>();
-        let client_upgrade = passed.websocket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
-        header_rules::strip_request(&mut parts.headers);
-        let origin = Origin {
-            peer: peer_of(parts),
-            forwarded_for: forwarded_for.as_ref(),
-            proto: self.public_url.as_ref().map_or("http", kyros_shared_config::PublicUrl::scheme),
-            request_id: &request_id,
+        let places = guarded.in_flight.request(identity.scope.tenant(), &identity.in_flight)?;
+        let socket = match (passed.websocket, parts.extensions.remove::<OnUpgrade>()) {
+            (true, Some(client)) => {
+                let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
+                Some((client, accept_of(key), guarded.in_flight.socket(identity.scope.session())?))
+            }
+            _ => None,
         };
-        header_rules::inject(&mut parts.headers, identity, &origin);
-        if passed.websocket {
-            header_rules::inject_upgrade(&mut parts.headers);
+        let (request_id, is_recorded) = (passage.trace.request_id().header(), self.spans.records(&passage.trace));
+        let origin = Origin {
+            peer: passage.connection.peer_header(),
+            is_peer_trusted: settings.behind_gateway,
+            proto: self.public_url.as_ref().map_or("http", PublicUrl::scheme),
+            request_id: request_id.clone(),
+            traceparent: passage.trace.header(is_recorded),
+        };
+        let mut request = Request::new(Body::request(body, settings.max_body_bytes, settings.idle));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        // Moved, not copied: nothing after this looks at what the client sent.
+        *request.headers_mut() = std::mem::take(&mut parts.headers);
+        header_rules::prepare_request(request.headers_mut(), &identity, origin);
+        if socket.is_some() {
+            header_rules::inject_upgrade(request.headers_mut());
         }
-        let mut upstream_request = Request::new(forward::request_body(body, limit));
-        *upstream_request.method_mut() = parts.method.clone();
-        *upstream_request.uri_mut() = parts.uri.clone();
-        *upstream_request.headers_mut() = parts.headers.clone();
-        let response = guarded.upstream.send(&guarded.settings.upstream, upstream_request).await?;
-        self.metrics.forwarded();
-        let ended = authority.ended(guarded.revocations.clone());
-        if forward::is_switching(&response) {
-            let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
-            let tunnel = Tunnel { client, slot, ended: Box::pin(ended) };
-            return Ok(self.open_tunnel(tunnel, response, &request_id));
+        let sent = Instant::now();
+        let revocations = &guarded.revocations;
+        let watch = || Box::pin(authority.clone().ended(revocations.clone())) as Ended;
+        let Answer { mut response, lease } = guarded.upstream.send(request, watch).await?;
+        let answered = Instant::now();
+        let upstream = answered - sent;
+        self.metrics.forwarded(sent - passage.begun, upstream);
+        let finish = Finish {
+            access: self.access.clone(),
+            spans: is_recorded.then(|| self.spans.clone()),
+            identity: identity.clone(),
+            method: std::mem::take(&mut parts.method),
+            uri: std::mem::take(&mut parts.uri),
+            status: response.status(),
+            begun: passage.begun,
+            trace: passage.trace,
+            upstream,
+            places,
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (client, accept, places) = socket.ok_or(Refusal::UPSTREAM_BROKEN)?;
+            let ended = Box::pin(authority.ended(revocations.clone()));
+            let tunnel = Tunnel { client, connection: passage.connection.clone(), places, accept, ended };
+            let answer = self.open_tunnel(tunnel, &mut response, request_id)?;
+            finish.finish(0);
+            return Ok(answer);
         }
-        tracing::info!(
-            target: "kyros_sidecar::access",
-            request_id,
-            method = %parts.method,
-            status = response.status().as_u16(),
-            tenant = %identity.scope.tenant(),
-            "forwarded"
-        );
         let (mut answer, body) = response.into_parts();
-        header_rules::rewrite_response(&mut answer.headers, &self.frame_ancestors, &request_id);
-        Ok(Response::from_parts(answer, forward::guarded_body(body, ended)))
+        let ancestors = identity.frame_ancestors.as_ref().unwrap_or(&self.frame_ancestors);
+        header_rules::rewrite_response(&mut answer.headers, ancestors, request_id, &settings.upstream);
+        let body = Body::answer(body, settings.idle, lease).until(authority, revocations.clone()).on_end(finish);
+        Ok(Response::from_parts(answer, body))
     }
 
-    /// Tunnel mode begins only here, after the upstream's 101 (CVE-2026-2833 is what happens otherwise).
-    fn open_tunnel(&self, tunnel: Tunnel, mut response: Response<Incoming>, request_id: &str) -> Response<Body> {
-        let upstream = hyper::upgrade::on(&mut response);
+    /// Tunnel mode begins only here, after the upstream's 101 (CVE-2026-2833 is what happens otherwise), and only if that
+    /// answers this very handshake (RFC 6455, section 4.1).
+    fn open_tunnel(
+        &self,
+        tunnel: Tunnel,
+        response: &mut Response<Incoming>,
+        request_id: HeaderValue,
+    ) -> Result<Response<Body>, Refusal> {
+        let theirs = response.headers();
+        let is_websocket =
+            theirs.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let accept = theirs.get(header::SEC_WEBSOCKET_ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+        if !is_websocket || !constant_time_eq(accept, tunnel.accept.as_bytes()) {
+            return Err(Refusal::UPSTREAM_BROKEN);
+        }
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers: &mut HeaderMap = answer.headers_mut();
+        header_rules::inject_upgrade(headers);
+        // The extensions agreed on (compression) are between the two ends: without the word of it they would not
+        // understand each other's frames.
+        for name in [header::SEC_WEBSOCKET_ACCEPT, header::SEC_WEBSOCKET_PROTOCOL, header::SEC_WEBSOCKET_EXTENSIONS] {
+            for value in theirs.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        headers.insert(headers::REQUEST_ID, request_id);
+        let upstream = hyper::upgrade::on(response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
         self.tunnels.spawn(async move {
-            let Tunnel { client, slot: _slot, ended } = tunnel;
+            let Tunnel { client, connection: _held, places: _places, accept: _, ended } = tunnel;
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
+            let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) else { return };
             metrics.open_sockets.inc();
             let outcome = tunnel::run(client, upstream, ended, draining).await;
             metrics.open_sockets.dec();
-            if outcome == tunnel::Ended::Authority {
+            if outcome == Outcome::Authority {
                 metrics.sockets_ended.inc();
             }
         });
-        let (mut answer, _) = response.into_parts();
-        let accept = answer.headers.get(header::SEC_WEBSOCKET_ACCEPT).cloned();
-        let protocol = answer.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
-        answer.headers = HeaderMap::new();
-        answer.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        answer.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        for (name, value) in [(header::SEC_WEBSOCKET_ACCEPT, accept), (header::SEC_WEBSOCKET_PROTOCOL, protocol)] {
-            if let Some(value) = value {
-                answer.headers.insert(name, value);
-            }
-        }
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            answer.headers.insert(headers::REQUEST_ID, id);
-        }
-        Response::from_parts(answer, crate::answer::full(bytes::Bytes::new()))
+        Ok(answer)
     }
 }
 
-impl Guarded {
-    /// Who asks, and by what right. A Bearer token counts before a cookie; both at once are no contradiction, since a
-    /// dashboard's own JavaScript may send either.
-    async fn authenticate(
-        &self,
-        parts: &Parts,
-        host: Option<&DashboardHost>,
-        login: Option<&Login>,
-        public_url: Option<&kyros_shared_config::PublicUrl>,
-    ) -> Result<(Arc<Identity>, Authority), Refusal> {
-        if let Some(token) = bearer_token(&parts.headers)? {
-            let identity = self.bearer_identity(token).await?;
-            self.check_tenant(&identity, host)?;
-            return Ok((identity.clone(), Authority::Bearer(identity)));
-        }
-        let (Some(login), Some(sessions)) = (login, &self.sessions) else { return Err(Refusal::UNAUTHORIZED) };
-        let handle = cookies::value_of(&parts.headers, login.cookies().app)?.ok_or(Refusal::UNAUTHORIZED)?;
-        check_same_origin(parts, host, public_url)?;
-        let session = sessions.by_handle(handle).await?;
-        let identity = sessions.fresh(&session).await?;
-        self.check_tenant(&identity, host)?;
-        Ok((identity, Authority::Session { session, sessions: sessions.clone() }))
-    }
-
-    pub(crate) async fn bearer_identity(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
-        if self.api.is_some() && !self.revocations.is_informed() {
-            return Err(Refusal::NO_KEYS);
-        }
-        let key = sha256(token.as_bytes());
-        let identity = if let Some(identity) = self.bearer.get(&key) {
-            identity
-        } else {
-            let scope = match self.verifier.verify_refreshing(token).await {
-                Ok(scope) => scope,
-                Err(VerifyError::UnknownKey) if !self.keys.is_ready() => return Err(Refusal::NO_KEYS),
-                Err(error) => {
-                    tracing::debug!(reason = error.reason(), "token refused");
-                    return Err(Refusal::UNAUTHORIZED);
-                }
-            };
-            let identity = Arc::new(Identity::new(scope, token)?);
-            self.bearer.insert(key, identity.clone());
-            identity
-        };
-        let scope = &identity.scope;
-        if scope.expires_at() <= unix_now() || self.revocations.is_revoked(scope) {
-            self.bearer.invalidate(&key);
-            return Err(Refusal::UNAUTHORIZED);
-        }
-        Ok(identity)
-    }
-
-    /// Another tenant's host, and another tenant's token at a pinned sidecar, are as good as no token.
-    fn check_tenant(&self, identity: &Identity, host: Option<&DashboardHost>) -> Result<(), Refusal> {
-        let tenant: &TenantId = identity.scope.tenant();
-        let other_host = host.is_some_and(|host| host.tenant != *tenant);
-        let other_pin = self.settings.tenant.as_ref().is_some_and(|pinned| pinned != tenant);
-        if other_host || other_pin { Err(Refusal::UNAUTHORIZED) } else { Ok(()) }
-    }
-
-    fn egress(&self) -> Option<Egress> {
-        let api = self.settings.api_url.as_ref()?;
-        let authority = format!("{}:{}", api.host_str()?, api.port_or_known_default()?);
-        Some(Egress::new(
-            authority,
-            self.sessions.clone(),
-            self.verifier.clone(),
-            self.revocations.clone(),
-            self.settings.tenant.clone(),
-            self.settings.upstream_timeout,
-        ))
-    }
-
-    fn dashboard(&self) -> &DashboardSlug {
-        &self.settings.dashboard
-    }
-}
-
-/// A cookie is sent along by whoever makes the browser ask, also by a page on a sibling host: `SameSite` does not separate
-/// hosts of one site. So what changes something, and every socket, must come from the dashboard's own pages.
-fn check_same_origin(
-    parts: &Parts,
-    host: Option<&DashboardHost>,
-    public_url: Option<&kyros_shared_config::PublicUrl>,
-) -> Result<(), Refusal> {
-    let (Some(host), Some(public_url)) = (host, public_url) else { return Err(Refusal::FORBIDDEN_ORIGIN) };
-    let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    if !safe || parts.headers.contains_key(header::UPGRADE) {
-        let own = public_url.dashboard_origin(host);
-        return if text("origin") == Some(&own) { Ok(()) } else { Err(Refusal::FORBIDDEN_ORIGIN) };
-    }
-    match text("sec-fetch-site") {
-        Some("same-site" | "cross-site") if text("sec-fetch-mode") != Some("navigate") => {
-            Err(Refusal::FORBIDDEN_ORIGIN)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The one Bearer token of a request. Two `Authorization` headers, or another scheme, are refused rather than sorted out.
-pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::bad_request("authorization", "More than one Authorization header"));
-    }
-    let text = value.to_str().map_err(|_| Refusal::UNAUTHORIZED)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Refusal::UNAUTHORIZED)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token)) } else { Err(Refusal::UNAUTHORIZED) }
-}
-
-fn peer_of(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+/// What must answer a handshake with this key (RFC 6455, section 4.2.2).
+fn accept_of(key: &[u8]) -> String {
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key);
+    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(context.finish())
 }
 
 fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
@@ -534,6 +515,7 @@ impl Operations for Sidecar {
     fn not_ready_because(&self) -> Vec<String> {
         let Some(guarded) = &self.guarded else { return Vec::new() };
         let reasons = [
+            (self.stopping.is_cancelled(), "stopping"),
             (!guarded.keys.is_ready(), "no keys to verify tokens with yet"),
             (guarded.api.is_some() && !guarded.revocations.is_informed(), "not told yet what has been revoked"),
             (self.login.as_ref().is_some_and(|login| !login.has_key()), "no key to seal sign-ins with yet"),
@@ -554,29 +536,24 @@ impl Operations for Sidecar {
             "liveness" => settings.probe_liveness.as_ref(),
             _ => None,
         };
-        target.map(|target| Box::pin(probe::ask(target.clone())) as Probe)
+        target.map(|target| Box::pin(probe::ask(target.clone(), settings.upstream.clone())) as Probe)
     }
 
     fn metrics(&self) -> String {
-        self.metrics.text()
+        self.metrics.text(&Now {
+            in_flight: self.guarded.as_ref().map_or(0, |guarded| guarded.in_flight.requests()),
+            key_age: self.guarded.as_ref().and_then(|guarded| guarded.keys.last_read_ago()),
+            lines_dropped: self.access.dropped(),
+        })
     }
 }
 
-/// Upgrades a connection's socket for the gateway, which has no authority to watch.
-pub(crate) fn tunnel_without_authority(
-    client: hyper::upgrade::OnUpgrade,
-    upstream: hyper::upgrade::OnUpgrade,
-    slot: Option<ConnectionSlot>,
-    draining: CancellationToken,
-) {
-    tokio::spawn(async move {
-        let _slot = slot;
-        let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-        tokio::select! {
-            _ = tokio::io::copy_bidirectional(&mut client, &mut upstream) => (),
-            // The sidecar behind sends the Close frame; this only bounds how long it may take.
-            () = async { draining.cancelled().await; tokio::time::sleep(Duration::from_secs(2)).await } => (),
-        }
-    });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshakes_answer_is_that_of_the_standards_example() {
+        assert_eq!(accept_of(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 }

@@ -2,15 +2,23 @@
 //!
 //! Bytes pass unread. When the authority ends, the way to the dashboard is cut first, and then a Close frame of our own is
 //! put between two frames of the dashboard's: `4001` tells the browser to stay away, `1012` to come back.
+//!
+//! A socket that is quiet holds no buffer: what is read goes through one buffer per thread, and only what the other side
+//! does not take at once is kept.
 
-use std::{pin::Pin, time::Duration};
+use std::{cell::RefCell, io, time::Duration};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use kyros_http_server::{Stream, Watched};
+use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
-use crate::ws_frames::{FrameTracker, close_frame};
+use crate::{
+    bodies::{Ended, never},
+    upstream::Bounded,
+    ws_frames::{FrameTracker, close_frame},
+};
 
 /// Logged out, suspended, revoked or expired for good: stay away.
 pub(crate) const CLOSE_ENDED: u16 = 4001;
@@ -18,13 +26,18 @@ pub(crate) const CLOSE_ENDED: u16 = 4001;
 pub(crate) const CLOSE_DRAINING: u16 = 1012;
 /// How long saying goodbye may take, a frame under way and a client that does not read included.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// How long a client may go on answering a dashboard that has closed its side.
+/// How long one side may go on when the other has closed its own.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
-const BUFFER: usize = 16 * 1024;
+/// Read at once, at most.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
 
 /// What ended a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum Outcome {
     /// One of the two sides closed.
     Sides,
     /// The authority ended.
@@ -33,99 +46,153 @@ pub(crate) enum Ended {
     Drain,
 }
 
-/// Copies both ways until a side closes, `authority_ended` resolves or `draining` is cancelled.
-pub(crate) async fn run(
-    client: Upgraded,
-    upstream: Upgraded,
-    mut authority_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-    draining: CancellationToken,
-) -> Ended {
-    let (client_read, client_write) = tokio::io::split(TokioIo::new(client));
-    let (upstream_read, upstream_write) = tokio::io::split(TokioIo::new(upstream));
-    let mut upload = tokio::spawn(copy_to_upstream(client_read, upstream_write));
-    let mut download = Download::new(upstream_read, client_write);
-    let outcome = tokio::select! {
-        () = download.copy() => Ended::Sides,
-        () = authority_ended.as_mut() => Ended::Authority,
-        () = draining.cancelled() => Ended::Drain,
-    };
-    if outcome == Ended::Sides {
-        let _ = tokio::time::timeout(GOODBYE, download.client.shutdown()).await;
-        // The client may still be answering the dashboard's Close frame, by the same authority and no longer.
-        tokio::select! {
-            _ = &mut upload => (),
-            () = authority_ended => (),
-            () = tokio::time::sleep(HALF_CLOSED) => (),
-        }
+/// One side, and what was read from it while HTTP was still being spoken.
+pub(crate) struct Side {
+    stream: Stream,
+    read_ahead: Vec<u8>,
+}
+
+impl Side {
+    /// The client's side of an upgraded connection.
+    pub(crate) fn of_client(upgraded: Upgraded) -> Option<Self> {
+        let parts = upgraded.downcast::<TokioIo<Watched>>().ok()?;
+        Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
     }
-    // First of all nothing more reaches the dashboard; the client is told after that.
-    upload.abort();
-    let frame = match outcome {
-        Ended::Sides => return outcome,
-        Ended::Authority => close_frame(CLOSE_ENDED, "session ended"),
-        Ended::Drain => close_frame(CLOSE_DRAINING, "service restart"),
+
+    /// The dashboard's side.
+    pub(crate) fn of_upstream(upgraded: Upgraded) -> Option<Self> {
+        let parts = upgraded.downcast::<TokioIo<Bounded>>().ok()?;
+        Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
+    }
+}
+
+/// Copies both ways until a side closes, `ended` resolves or `draining` is cancelled.
+pub(crate) async fn run(client: Side, upstream: Side, mut ended: Ended, draining: CancellationToken) -> Outcome {
+    let (mut up, mut down) = (Way::new(client.read_ahead), Way::new(upstream.read_ahead));
+    let (client, upstream) = (client.stream, upstream.stream);
+    let outcome = {
+        let both = async {
+            // Each way ends by itself; the other may still have something to say, but not for long.
+            tokio::select! {
+                () = up.copy(&client, &upstream) => {
+                    let _ = upstream.shutdown_write();
+                    let _ = tokio::time::timeout(HALF_CLOSED, down.copy(&upstream, &client)).await;
+                }
+                () = down.copy(&upstream, &client) => {
+                    let _ = client.shutdown_write();
+                    let _ = tokio::time::timeout(HALF_CLOSED, up.copy(&client, &upstream)).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = both => Outcome::Sides,
+            () = ended.as_mut() => Outcome::Authority,
+            () = draining.cancelled() => Outcome::Drain,
+        }
     };
-    let _ = tokio::time::timeout(GOODBYE, download.say_goodbye(&frame)).await;
+    // Nothing more reaches the dashboard: the way up was dropped with its future. The client is told after that.
+    let frame = match outcome {
+        Outcome::Sides => return outcome,
+        Outcome::Authority => close_frame(CLOSE_ENDED, "session ended"),
+        Outcome::Drain => close_frame(CLOSE_DRAINING, "service restart"),
+    };
+    let _ = tokio::time::timeout(GOODBYE, down.say_goodbye(&upstream, &client, &frame)).await;
     outcome
 }
 
-async fn copy_to_upstream(mut client: ReadHalf<TokioIo<Upgraded>>, mut upstream: WriteHalf<TokioIo<Upgraded>>) {
-    let _ = tokio::io::copy(&mut client, &mut upstream).await;
-    let _ = upstream.shutdown().await;
+/// Copies both ways until both sides have closed: for the gateway, which has no authority to watch.
+pub(crate) async fn copy(client: Side, upstream: Side) {
+    run(client, upstream, never(), CancellationToken::new()).await;
 }
 
-/// The way from the dashboard to the client. What has been read and not yet written is kept here, not in a future, so that a
-/// copy can be cancelled anywhere and the stream still be finished truthfully.
-struct Download {
-    upstream: ReadHalf<TokioIo<Upgraded>>,
-    client: WriteHalf<TokioIo<Upgraded>>,
+/// One direction. What has been read and not yet written is kept here, not in a future, so that a copy can be cancelled
+/// anywhere and the stream still be finished truthfully.
+struct Way {
     tracker: FrameTracker,
-    buffer: Vec<u8>,
-    pending: std::ops::Range<usize>,
+    pending: Vec<u8>,
+    written: usize,
 }
 
-impl Download {
-    fn new(upstream: ReadHalf<TokioIo<Upgraded>>, client: WriteHalf<TokioIo<Upgraded>>) -> Self {
-        Self { upstream, client, tracker: FrameTracker::default(), buffer: vec![0; BUFFER], pending: 0..0 }
+impl Way {
+    fn new(pending: Vec<u8>) -> Self {
+        Self { tracker: FrameTracker::default(), pending, written: 0 }
     }
 
     /// Copies until either side ends.
-    async fn copy(&mut self) {
-        while self.flush().await && self.fill(BUFFER).await {}
+    async fn copy(&mut self, from: &Stream, to: &Stream) {
+        while self.flush(to).await && self.pass(from, to, SCRATCH).await {}
     }
 
-    /// Writes what is pending; false when the client is gone.
-    async fn flush(&mut self) -> bool {
-        while !self.pending.is_empty() {
-            match self.client.write(&self.buffer[self.pending.clone()]).await {
-                Ok(0) | Err(_) => return false,
-                Ok(written) => {
-                    let end = self.pending.start + written;
-                    self.tracker.advance(&self.buffer[self.pending.start..end]);
-                    self.pending.start = end;
+    /// Writes what is pending; false when the receiver is gone.
+    async fn flush(&mut self, to: &Stream) -> bool {
+        while self.written < self.pending.len() {
+            if to.ready(Interest::WRITABLE).await.is_err() {
+                return false;
+            }
+            match to.try_write(&self.pending[self.written..]) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.tracker.advance(&self.pending[self.written..self.written + count]);
+                    self.written += count;
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                Err(_) => return false,
             }
         }
+        // A burst's buffer is not kept.
+        self.pending = Vec::new();
+        self.written = 0;
         true
     }
 
-    /// Reads at most `limit` bytes; false when the dashboard has closed.
-    async fn fill(&mut self, limit: usize) -> bool {
-        match self.upstream.read(&mut self.buffer[..limit]).await {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.pending = 0..read;
-                true
+    /// Reads at most `limit` bytes and writes what fits; false when the sender has closed. Nothing may be pending.
+    async fn pass(&mut self, from: &Stream, to: &Stream, limit: usize) -> bool {
+        loop {
+            if from.ready(Interest::READABLE).await.is_err() {
+                return false;
+            }
+            let passed = SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+                let read = from.try_read(&mut scratch[..limit.min(SCRATCH)])?;
+                let bytes = &scratch[..read];
+                // A receiver that is gone is noticed by the next flush.
+                let written = if bytes.is_empty() { 0 } else { to.try_write(bytes).unwrap_or(0) };
+                self.tracker.advance(&bytes[..written]);
+                self.pending.extend_from_slice(&bytes[written..]);
+                Ok::<_, io::Error>(read > 0)
+            });
+            match passed {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                passed => return passed.unwrap_or(false),
             }
         }
     }
 
-    /// Lets a frame that has begun come to its end, byte by byte so that nothing of the next one passes, and closes.
-    async fn say_goodbye(&mut self, frame: &[u8]) {
-        while self.flush().await && !self.tracker.at_boundary() && self.fill(1).await {}
-        if self.pending.is_empty() && self.tracker.at_boundary() {
-            let _ = self.client.write_all(frame).await;
+    /// Lets a frame that has begun come to its end, so that nothing of the next one passes, and closes.
+    async fn say_goodbye(&mut self, from: &Stream, to: &Stream, frame: &[u8]) {
+        self.keep_one_frame();
+        while self.flush(to).await {
+            let missing = self.tracker.missing();
+            if missing == 0 {
+                self.pending = frame.to_vec();
+                self.flush(to).await;
+                break;
+            }
+            if !self.pass(from, to, missing).await {
+                break;
+            }
         }
-        let _ = self.client.shutdown().await;
+        let _ = to.shutdown_write();
+    }
+
+    /// Of what waits to be written only the rest of the frame that has begun goes out.
+    fn keep_one_frame(&mut self) {
+        let mut ahead = self.tracker.clone();
+        let mut end = self.written;
+        while end < self.pending.len() && ahead.missing() > 0 {
+            let step = ahead.missing().min(self.pending.len() - end);
+            ahead.advance(&self.pending[end..end + step]);
+            end += step;
+        }
+        self.pending.truncate(end);
     }
 }

@@ -5,7 +5,7 @@
 const MAX_HEADER: usize = 14;
 
 /// Follows one direction of a socket.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct FrameTracker {
     header: [u8; MAX_HEADER],
     header_length: usize,
@@ -32,9 +32,13 @@ impl FrameTracker {
         }
     }
 
-    /// Whether the last frame is complete.
-    pub(crate) fn at_boundary(&self) -> bool {
-        self.payload_left == 0 && self.header_length == 0
+    /// How many bytes may be read without passing the end of the frame that has begun; 0 between two frames. Within a header,
+    /// whose length is not known yet, it is one.
+    pub(crate) fn missing(&self) -> usize {
+        match self.payload_left {
+            0 => usize::from(self.header_length > 0),
+            left => usize::try_from(left).unwrap_or(usize::MAX),
+        }
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
                         tracker.advance(piece);
                         position += piece.len();
                         let expected = position == first || position == stream.len();
-                        assert_eq!(tracker.at_boundary(), expected, "{payload} {masked} {step} {position}");
+                        assert_eq!(tracker.missing() == 0, expected, "{payload} {masked} {step} {position}");
                     }
                 }
             }

@@ -1,0 +1,266 @@
+//! What hyper mends in silence, seen below it: two lengths, a length beside `Transfer-Encoding`, lines ended by a bare LF,
+//! a target with a fragment.
+//!
+//! hyper reads such a message in the one safe way, but whoever sent it expects that somebody on the way reads it in another.
+//! So the connection is marked as doubtful, and nobody is served on it any more (RFC 9112, sections 2.2, 3.2 and 6.3).
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::atomic::Ordering,
+    task::{Context, Poll},
+};
+
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{Connection, Stream};
+
+/// A longer line is not followed any further; hyper refuses the head that it stands in.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Follows the messages of one connection, from the client.
+#[derive(Debug, Default)]
+pub struct FramingWatch {
+    state: State,
+    /// A line whose end has not been read yet.
+    line: Vec<u8>,
+    head: Head,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the lines of a request's head.
+    #[default]
+    Head,
+    /// Bytes of a body to pass over.
+    Body(u64),
+    /// Before a chunk's size.
+    ChunkSize,
+    /// In a chunk's data and the line end after it.
+    ChunkData(u64),
+    /// In the trailers after the last chunk.
+    Trailers,
+    /// Nothing more is looked at: the connection is doubtful, or no longer speaks HTTP.
+    Off,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    has_begun: bool,
+    lengths: u32,
+    length: u64,
+    is_encoded: bool,
+    is_upgrade: bool,
+}
+
+impl FramingWatch {
+    /// Takes the next bytes into account. True when they make the connection doubtful.
+    pub fn is_doubtful(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match self.state {
+                State::Off => return false,
+                State::Body(left) => bytes = self.pass_over(bytes, left, State::Body, State::Head),
+                State::ChunkData(left) => bytes = self.pass_over(bytes, left, State::ChunkData, State::ChunkSize),
+                State::Head | State::ChunkSize | State::Trailers => {
+                    let Some(end) = memchr(b'\n', bytes) else {
+                        self.line.extend_from_slice(bytes);
+                        if self.line.len() > MAX_LINE {
+                            self.state = State::Off;
+                        }
+                        return false;
+                    };
+                    let (line, rest) = bytes.split_at(end + 1);
+                    bytes = rest;
+                    let is_good = if self.line.is_empty() {
+                        self.take_line(line)
+                    } else {
+                        let mut whole = std::mem::take(&mut self.line);
+                        whole.extend_from_slice(line);
+                        self.take_line(&whole)
+                    };
+                    if is_good.is_none() {
+                        self.state = State::Off;
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn pass_over<'a>(&mut self, bytes: &'a [u8], left: u64, same: fn(u64) -> State, next: State) -> &'a [u8] {
+        let passed = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left - passed as u64;
+        self.state = if left == 0 { next } else { same(left) };
+        &bytes[passed..]
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Option<()> {
+        let line = line.strip_suffix(b"\r\n")?;
+        match self.state {
+            State::Head if line.is_empty() => self.end_head()?,
+            State::Head if self.head.has_begun => self.take_field(line)?,
+            State::Head => {
+                self.head.has_begun = true;
+                if line.contains(&b'#') {
+                    return None;
+                }
+            }
+            State::ChunkSize => {
+                let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+                let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+                self.state = if size == 0 { State::Trailers } else { State::ChunkData(size.checked_add(2)?) };
+            }
+            State::Trailers if line.is_empty() => self.state = State::Head,
+            State::Trailers | State::Body(_) | State::ChunkData(_) | State::Off => (),
+        }
+        Some(())
+    }
+
+    fn take_field(&mut self, line: &[u8]) -> Option<()> {
+        // The first letter decides for nearly all fields.
+        match line.first()?.to_ascii_lowercase() {
+            b'c' => {
+                if let Some(value) = value_of(line, b"content-length") {
+                    self.head.lengths += 1;
+                    self.head.length = std::str::from_utf8(value).ok()?.parse().ok()?;
+                }
+            }
+            b't' => self.head.is_encoded |= value_of(line, b"transfer-encoding").is_some(),
+            b'u' => self.head.is_upgrade |= value_of(line, b"upgrade").is_some(),
+            _ => (),
+        }
+        Some(())
+    }
+
+    fn end_head(&mut self) -> Option<()> {
+        let head = std::mem::take(&mut self.head);
+        // Empty lines before a request are nothing (RFC 9112, section 2.2).
+        if !head.has_begun {
+            return Some(());
+        }
+        if head.lengths > 1 || (head.lengths == 1 && head.is_encoded) {
+            return None;
+        }
+        self.state = match head {
+            // Either it becomes a socket, or the gate refuses and closes.
+            Head { is_upgrade: true, .. } => State::Off,
+            Head { is_encoded: true, .. } => State::ChunkSize,
+            Head { length: 0, .. } => State::Head,
+            Head { length, .. } => State::Body(length),
+        };
+        Some(())
+    }
+}
+
+/// The value of a field with this name, given in lower case.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+/// A client's connection under watch.
+pub struct Watched {
+    stream: Stream,
+    watch: FramingWatch,
+    connection: Connection,
+}
+
+impl Watched {
+    pub(crate) fn new(stream: Stream, connection: Connection) -> Self {
+        Self { stream, watch: FramingWatch::default(), connection }
+    }
+
+    /// The socket alone, for what comes after HTTP.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if polled.is_ready() && this.watch.is_doubtful(&buffer.filled()[before..]) {
+            this.connection.shared().is_doubtful.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same verdict however the bytes are cut.
+    fn is_doubtful(text: &str) -> bool {
+        let verdicts: Vec<bool> = [1, 2, 3, 7, text.len()]
+            .into_iter()
+            .map(|step| {
+                let mut watch = FramingWatch::default();
+                text.as_bytes().chunks(step).any(|piece| watch.is_doubtful(piece))
+            })
+            .collect();
+        assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?} {text:?}");
+        verdicts[0]
+    }
+
+    #[test]
+    fn ordinary_messages_follow_one_another() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\nb\r\n0\r\nX: y\r\n\r\nGET /#\r\n",
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\nanything\n",
+            "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(is_doubtful(text), text.contains('#'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn two_ways_to_read_a_message_make_its_connection_doubtful() {
+        for text in [
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length : 3\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET /a#b HTTP/1.1\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HTTP/1.1\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
+        ] {
+            assert!(is_doubtful(text), "{text:?}");
+        }
+    }
+}

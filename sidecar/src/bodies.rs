@@ -1,0 +1,243 @@
+//! Bodies on their way through: bounded, without trailers, cut off when nothing moves or the authority behind them ends.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use kyros_http_server::BoxError;
+use thiserror::Error;
+use tokio::time::{Instant, Sleep};
+
+use crate::{authority, finish::Finish, revocations::Revocations, upstream::Lease};
+
+/// Resolves when what a body was sent by ends.
+pub(crate) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Never: nobody's authority stands behind a body.
+pub(crate) fn never() -> Ended {
+    Box::pin(std::future::pending())
+}
+
+/// Every body that the sidecar sends, either way.
+pub(crate) enum Body {
+    /// All there already.
+    Whole(Option<Bytes>),
+    /// As it comes.
+    Passing(Box<Passing>),
+}
+
+/// Why a body is cut off; the connection ends with it, so that it never looks complete.
+#[derive(Debug, Error)]
+enum CutOff {
+    #[error("the authority behind this answer has ended")]
+    Ended,
+    #[error("nothing came for too long")]
+    Idle,
+    #[error("the body is too large")]
+    TooLarge,
+}
+
+/// A body that is read from one connection and written to another.
+pub(crate) struct Passing {
+    inner: Incoming,
+    /// Bytes that may still pass.
+    left: u64,
+    passed: u64,
+    idle: Duration,
+    /// Armed when the body is waited for the first time: most are there by then.
+    timer: Option<Pin<Box<Sleep>>>,
+    authority: Authority,
+    /// Given back at the end.
+    lease: Option<Lease>,
+    /// Told how many bytes passed, whatever ends the body.
+    on_end: Option<Finish>,
+}
+
+/// What ends a body before its time.
+enum Authority {
+    /// Nothing but itself.
+    None,
+    /// Not looked at yet.
+    Unwatched(authority::Authority, Revocations),
+    Watched(Ended),
+}
+
+impl Body {
+    pub(crate) const fn empty() -> Self {
+        Self::Whole(None)
+    }
+
+    /// What a client sends: at most `limit` bytes, with pauses of at most `idle`.
+    pub(crate) fn request(incoming: Incoming, limit: u64, idle: Duration) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self::Passing(Box::new(Passing::new(incoming, limit, idle)))
+    }
+
+    /// What an upstream answers. The connection goes back to its pool when all has been read.
+    pub(crate) fn answer(incoming: Incoming, idle: Duration, lease: Lease) -> Self {
+        if incoming.is_end_stream() {
+            lease.give_back();
+            return Self::empty();
+        }
+        let mut passing = Passing::new(incoming, u64::MAX, idle);
+        passing.lease = Some(lease);
+        Self::Passing(Box::new(passing))
+    }
+
+    /// Cuts the body off when the authority behind it ends.
+    pub(crate) fn until(mut self, authority: authority::Authority, revocations: Revocations) -> Self {
+        if let Self::Passing(passing) = &mut self {
+            passing.authority = Authority::Unwatched(authority, revocations);
+        }
+        self
+    }
+
+    /// Tells `on_end` how many bytes passed, when the body has ended in whatever way.
+    pub(crate) fn on_end(mut self, on_end: Finish) -> Self {
+        match &mut self {
+            Self::Passing(passing) => passing.on_end = Some(on_end),
+            Self::Whole(bytes) => on_end.finish(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+        }
+        self
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl Passing {
+    fn new(inner: Incoming, left: u64, idle: Duration) -> Self {
+        Self { inner, left, passed: 0, idle, timer: None, authority: Authority::None, lease: None, on_end: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // The first frame is covered by what was verified when the request was forwarded; a second one, or a wait, is not.
+        if self.passed > 0 {
+            ready_means(self.authority.poll(cx), CutOff::Ended)?;
+        }
+        loop {
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers could carry what the header rules removed.
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.passed += data.len() as u64;
+                    self.left = self.left.checked_sub(data.len() as u64).ok_or(CutOff::TooLarge)?;
+                    if let Some(timer) = &mut self.timer {
+                        timer.as_mut().reset(Instant::now() + self.idle);
+                    }
+                    // hyper does not ask for more than the promised length, so this may be the last time that it asks.
+                    if self.inner.is_end_stream() {
+                        self.give_back();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Ready(None) => {
+                    self.give_back();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    let idle = self.idle;
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                    ready_means(timer.as_mut().poll(cx), CutOff::Idle)?;
+                    ready_means(self.authority.poll(cx), CutOff::Ended)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Passing {
+    fn give_back(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+}
+
+/// A watch that has resolved is an error.
+fn ready_means(watch: Poll<()>, reason: CutOff) -> Result<(), CutOff> {
+    if watch.is_ready() { Err(reason) } else { Ok(()) }
+}
+
+impl Authority {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Unwatched(..) = self
+            && let Self::Unwatched(authority, revocations) = std::mem::replace(self, Self::None)
+        {
+            *self = Self::Watched(Box::pin(authority.ended(revocations)));
+        }
+        match self {
+            Self::Watched(ended) => ended.as_mut().poll(cx),
+            Self::None | Self::Unwatched(..) => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end.finish(self.passed);
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Passing(passing) => match ready!(passing.poll(cx)) {
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "body cut off");
+                    Poll::Ready(Some(Err(error)))
+                }
+                frame => Poll::Ready(frame),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Passing(passing) => passing.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Passing(passing) => passing.inner.size_hint(),
+        }
+    }
+}
+
+/// Whether a request failed because its body was larger than allowed.
+pub(crate) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if matches!(current.downcast_ref(), Some(CutOff::TooLarge)) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}

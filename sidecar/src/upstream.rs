@@ -1,0 +1,423 @@
+//! Connections to one upstream, kept for the next request: the dashboard over loopback TCP or a Unix socket, the API, or
+//! another sidecar behind the gateway.
+//!
+//! A pool of our own over hyper's connections, because only it knows whether a connection was used before: a request may be
+//! sent twice only where the first one died with a connection that the upstream had closed meanwhile.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, IoSlice},
+    path::PathBuf,
+    pin::{Pin, pin},
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use kyros_http_server::Stream;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::{
+    answer::Refusal,
+    bodies::{Body, Ended, is_too_large},
+};
+
+/// Below gunicorn's keep-alive of 2 s: a pooled connection must not be closed by the upstream as it is being reused.
+const POOL_IDLE: Duration = Duration::from_millis(1500);
+/// An upstream closes a connection on which nothing happens; one that was used just now it closes with its answer, where that
+/// is seen. Only a request on a rested connection is therefore kept to be sent again.
+const RESTED: Duration = Duration::from_millis(1);
+/// Loopback answers at once or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Idle connections kept.
+const POOL_SIZE: usize = 64;
+/// Largest head of an answer, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// Read and write buffers of a busy connection grow up to this.
+const MAX_BUFFER: usize = 128 * 1024;
+/// Bytes that an upstream may send until an answer's head is complete: the head, what is read along with it, and a few
+/// interim answers (1xx), which would otherwise have no end.
+const MAX_BEFORE_ANSWER: usize = MAX_HEAD + MAX_BUFFER;
+/// For so long a request is only waited for; after that its authority is watched too. Far below the second in which a
+/// revocation must be felt, and longer than nearly all requests take.
+const UNWATCHED: Duration = Duration::from_millis(200);
+
+/// Where a dashboard listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UpstreamAddress {
+    /// `host:port`.
+    Tcp(String),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+/// Why a text is no address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?}: write host:port, or unix:PATH with an absolute path of at most 107 bytes")]
+pub struct UpstreamAddressError(String);
+
+impl FromStr for UpstreamAddress {
+    type Err = UpstreamAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || UpstreamAddressError(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            // 108 bytes with a NUL at the end: `sockaddr_un`, unix(7).
+            return if path.starts_with('/') && path.len() < 108 { Ok(Self::Unix(path.into())) } else { Err(wrong()) };
+        }
+        let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
+        let is_plain = authority.port_u16().is_some_and(|port| port > 0) && !text.contains('@');
+        if is_plain { Ok(Self::Tcp(text.to_owned())) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl UpstreamAddress {
+    /// The port, where there is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Connects, within a second.
+    pub(crate) async fn connect(&self) -> io::Result<Stream> {
+        let connecting = async {
+            match self {
+                Self::Tcp(address) => TcpStream::connect(address).await.map(Stream::of_tcp),
+                Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            }
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// One upstream.
+#[derive(Clone)]
+pub(crate) struct Upstream(Arc<Pool>);
+
+struct Pool {
+    address: UpstreamAddress,
+    /// From the request's end to the answer's beginning.
+    timeout: Duration,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection, seen from the side that sends requests.
+struct Sender {
+    requests: SendRequest<Body>,
+    allowance: Allowance,
+}
+
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+/// A connection that a request was sent on, to be given back when its answer has been read to the end.
+pub(crate) struct Lease {
+    sender: Sender,
+    pool: Arc<Pool>,
+    /// The upstream said that this was the connection's last answer; it may look open for a moment longer.
+    is_last: bool,
+}
+
+impl Lease {
+    /// Keeps the connection for the next request.
+    pub(crate) fn give_back(self) {
+        if self.is_last {
+            return;
+        }
+        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < POOL_SIZE && !self.sender.requests.is_closed() {
+            idle.push(Idle { sender: self.sender, since: Instant::now() });
+        }
+    }
+}
+
+/// An answer whose body has not been read yet.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+}
+
+impl Upstream {
+    pub(crate) fn new(address: UpstreamAddress, timeout: Duration) -> Self {
+        Self(Arc::new(Pool { address, timeout, idle: Mutex::default() }))
+    }
+
+    /// Sends a request; only the path and query of its target are kept. `ended` is what cuts it off: it is looked at only
+    /// when the answer does not come at once.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Body>,
+        ended: impl FnOnce() -> Ended,
+    ) -> Result<Answer, Refusal> {
+        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(target);
+        *request.version_mut() = Version::HTTP_11;
+        let mut sending = pin!(self.send_somewhere(request));
+        if let Ok(answer) = tokio::time::timeout(UNWATCHED.min(self.0.timeout), sending.as_mut()).await {
+            return answer;
+        }
+        tokio::select! {
+            answer = sending => answer,
+            () = ended() => Err(Refusal::UNAUTHORIZED),
+            () = tokio::time::sleep(self.0.timeout.saturating_sub(UNWATCHED)) => Err(Refusal::UPSTREAM_TIMEOUT),
+        }
+    }
+
+    async fn send_somewhere(&self, mut request: Request<Body>) -> Result<Answer, Refusal> {
+        while let Some((sender, rested)) = self.checkout() {
+            let again = if rested > RESTED { copy_of(&request) } else { None };
+            match self.send_on(sender, request).await {
+                Err(Failed { unsent: Some(unsent), .. }) => request = unsent,
+                // The upstream closed the connection as the request was on its way. Once more, on a new one.
+                Err(Failed { is_incomplete: true, refusal, .. }) => {
+                    request = again.ok_or(refusal)?;
+                    break;
+                }
+                answer => return answer.map_err(|failed| failed.refusal),
+            }
+        }
+        let sender = Box::pin(self.connect()).await?;
+        self.send_on(sender, request).await.map_err(|failed| failed.refusal)
+    }
+
+    /// The connection used last, which is the least likely to be closed by now.
+    fn checkout(&self) -> Option<(Sender, Duration)> {
+        let now = Instant::now();
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those at the bottom are the oldest; one look per request keeps the pool as small as it needs to be.
+        if idle.first().is_some_and(|oldest| now - oldest.since > POOL_IDLE || oldest.sender.requests.is_closed()) {
+            idle.remove(0);
+        }
+        // One that was given back just now may not have noticed yet that its answer is over.
+        let found = idle.iter().rposition(|idle| idle.sender.requests.is_ready())?;
+        let Idle { sender, since } = idle.remove(found);
+        let rested = now - since;
+        (rested <= POOL_IDLE).then_some((sender, rested))
+    }
+
+    async fn connect(&self) -> Result<Sender, Refusal> {
+        let stream = self.0.address.connect().await.map_err(|error| {
+            tracing::debug!(%error, upstream = %self.0.address, "not connected");
+            Refusal::UPSTREAM_DOWN
+        })?;
+        let allowance = Allowance::default();
+        let bounded = Bounded { stream, allowance: allowance.clone() };
+        let (requests, connection) = http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_BUFFER)
+            .handshake(TokioIo::new(bounded))
+            .await
+            .map_err(|_| Refusal::UPSTREAM_DOWN)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        Ok(Sender { requests, allowance })
+    }
+
+    async fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Result<Answer, Failed> {
+        sender.allowance.set(MAX_BEFORE_ANSWER);
+        match sender.requests.try_send_request(request).await {
+            Ok(response) => {
+                sender.allowance.set(usize::MAX);
+                let is_last = is_last(&response);
+                Ok(Answer { response, lease: Lease { sender, pool: self.0.clone(), is_last } })
+            }
+            Err(mut failed) => {
+                let unsent = failed.take_message();
+                let error = failed.into_error();
+                let refusal = if is_too_large(&error) { Refusal::TOO_LARGE } else { Refusal::UPSTREAM_BROKEN };
+                if unsent.is_none() {
+                    tracing::debug!(%error, upstream = %self.0.address, "no answer");
+                }
+                Err(Failed { unsent, is_incomplete: is_closed_by_upstream(&error), refusal })
+            }
+        }
+    }
+}
+
+/// A request that got no answer.
+struct Failed {
+    /// The request itself, where nothing of it left.
+    unsent: Option<Request<Body>>,
+    /// The upstream closed the connection before it said anything.
+    is_incomplete: bool,
+    refusal: Refusal,
+}
+
+/// Whether the upstream closes after this answer (RFC 9112, section 9.6).
+fn is_last(response: &Response<Incoming>) -> bool {
+    let names_close = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
+    response.version() != Version::HTTP_11 || response.headers().get_all(header::CONNECTION).iter().any(names_close)
+}
+
+/// Nothing came, not even half an answer.
+fn is_closed_by_upstream(error: &hyper::Error) -> bool {
+    let is_reset = std::error::Error::source(error).is_some_and(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset))
+    });
+    error.is_incomplete_message() || is_reset
+}
+
+/// The same request again, if it may be sent twice: a safe method without a body (RFC 9110, section 9.2.2).
+fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !is_safe || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// How many bytes an upstream may still send.
+#[derive(Clone, Default)]
+struct Allowance(Arc<AtomicUsize>);
+
+impl Allowance {
+    fn set(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes what was read off the allowance; false when it was more.
+    fn spend(&self, bytes: usize) -> bool {
+        let left = self.0.load(Ordering::Relaxed);
+        // Without limit: an answer's body is under way.
+        if left != usize::MAX {
+            self.set(left.saturating_sub(bytes));
+        }
+        bytes <= left
+    }
+}
+
+/// An upstream's connection, read no further than allowed.
+pub(crate) struct Bounded {
+    stream: Stream,
+    allowance: Allowance,
+}
+
+impl Bounded {
+    /// The socket alone, for what comes after HTTP.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if polled.is_ready() && !this.allowance.spend(buffer.filled().len() - before) {
+            return Poll::Ready(Err(io::Error::other("the upstream sends without answering")));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// Upstreams by address, for the gateway, which has many.
+pub(crate) struct Upstreams {
+    timeout: Duration,
+    by_address: Mutex<HashMap<String, Upstream>>,
+}
+
+/// More upstreams than an installation has workloads; beyond it all are forgotten and connected anew.
+const MAX_UPSTREAMS: usize = 16_384;
+
+impl Upstreams {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { timeout, by_address: Mutex::default() }
+    }
+
+    /// The upstream at `authority` (`host:port`).
+    pub(crate) fn at(&self, authority: &str) -> Upstream {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(upstream) = by_address.get(authority) {
+            return upstream.clone();
+        }
+        if by_address.len() >= MAX_UPSTREAMS {
+            by_address.clear();
+        }
+        let upstream = Upstream::new(UpstreamAddress::Tcp(authority.to_owned()), self.timeout);
+        by_address.insert(authority.to_owned(), upstream.clone());
+        upstream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_a_port_or_a_socket() {
+        for good in ["127.0.0.1:8050", "localhost:1", "[::1]:80", "unix:/run/dashboard/app.sock"] {
+            assert_eq!(good.parse::<UpstreamAddress>().unwrap().to_string(), good);
+        }
+        let long = format!("unix:/{}", "a".repeat(107));
+        for bad in ["", "localhost", "unix:", "unix:app.sock", "http://a:1", "a@b:1", "a:0", "a:b", &long] {
+            assert!(bad.parse::<UpstreamAddress>().is_err(), "{bad}");
+        }
+        assert_eq!("localhost:81".parse::<UpstreamAddress>().unwrap().port(), Some(81));
+        assert_eq!("unix:/a".parse::<UpstreamAddress>().unwrap().port(), None);
+    }
+}
