@@ -144,7 +144,7 @@ impl FramingWatch {
             return None;
         }
         self.state = match head {
-            // Either it becomes a socket, or the gate refuses and closes.
+            // Either it becomes a socket, or the connection is closed with the answer.
             Head { is_upgrade: true, .. } => State::Off,
             Head { is_encoded: true, .. } => State::ChunkSize,
             Head { length: 0, .. } => State::Head,

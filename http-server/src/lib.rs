@@ -27,7 +27,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
@@ -78,6 +78,7 @@ pub struct Connection(Arc<Shared>);
 struct Shared {
     peer: Option<(IpAddr, HeaderValue)>,
     is_doubtful: AtomicBool,
+    cut: Notify,
     /// Given back when the last holder is dropped.
     _permit: OwnedSemaphorePermit,
 }
@@ -85,7 +86,12 @@ struct Shared {
 impl Connection {
     fn new(peer: Option<IpAddr>, permit: OwnedSemaphorePermit) -> Self {
         let text = |peer: IpAddr| Some((peer, HeaderValue::from_str(&peer.to_string()).ok()?));
-        Self(Arc::new(Shared { peer: peer.and_then(text), is_doubtful: AtomicBool::new(false), _permit: permit }))
+        Self(Arc::new(Shared {
+            peer: peer.and_then(text),
+            is_doubtful: AtomicBool::new(false),
+            cut: Notify::new(),
+            _permit: permit,
+        }))
     }
 
     fn shared(&self) -> &Shared {
@@ -100,6 +106,11 @@ impl Connection {
     /// The same, ready for a header.
     pub fn peer_header(&self) -> Option<&HeaderValue> {
         self.0.peer.as_ref().map(|(_, text)| text)
+    }
+
+    /// Closes the connection at once, whatever is being sent and however slowly it is read.
+    pub fn cut(&self) {
+        self.0.cut.notify_one();
     }
 
     /// Whether a message has come that two parsers may read differently. Nothing on such a connection may be served.
@@ -141,6 +152,7 @@ where
         };
         let service = service.clone();
         let connection = Connection::new(peer.map(|peer| peer.ip()), permit);
+        let held = connection.clone();
         let watched = Watched::new(stream, connection.clone());
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -159,12 +171,18 @@ where
         let stop = shutdown.clone();
         connections.spawn(async move {
             let mut served = std::pin::pin!(served);
-            let ended = tokio::select! {
-                ended = served.as_mut() => ended,
-                () = stop.cancelled() => {
-                    served.as_mut().graceful_shutdown();
-                    served.await
+            let to_the_end = async {
+                tokio::select! {
+                    ended = served.as_mut() => ended,
+                    () = stop.cancelled() => {
+                        served.as_mut().graceful_shutdown();
+                        served.await
+                    }
                 }
+            };
+            let ended = tokio::select! {
+                ended = to_the_end => ended,
+                () = held.shared().cut.notified() => return,
             };
             if let Err(error) = ended {
                 tracing::debug!(%error, ?peer, "connection ended");

@@ -42,8 +42,17 @@ const RESERVED: [&str; 8] = [
     "x-rewrite-url",
 ];
 /// Likewise for names that start with one of these.
-const RESERVED_PREFIXES: [&str; 8] =
-    ["x-auth-request-", "x-forwarded-", "x-kyros-", "x-original-", "x-remote-", "x-rewrite-", "x-scope-", "x-tenant"];
+const RESERVED_PREFIXES: [&str; 9] = [
+    "proxy-",
+    "x-auth-request-",
+    "x-forwarded-",
+    "x-kyros-",
+    "x-original-",
+    "x-remote-",
+    "x-rewrite-",
+    "x-scope-",
+    "x-tenant",
+];
 
 /// Whether a header from outside must never reach a dashboard.
 ///

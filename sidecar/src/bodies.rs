@@ -8,13 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use kyros_http_server::BoxError;
+use kyros_http_server::{BoxError, Connection};
 use thiserror::Error;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, Sleep},
+};
 
 use crate::{authority, finish::Finish, revocations::Revocations, upstream::Lease};
 
-/// Resolves when what a body was sent by ends.
+/// Resolves when the authority behind a request ends.
 pub(crate) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Never: nobody's authority stands behind a body.
@@ -33,8 +36,6 @@ pub(crate) enum Body {
 /// Why a body is cut off; the connection ends with it, so that it never looks complete.
 #[derive(Debug, Error)]
 enum CutOff {
-    #[error("the authority behind this answer has ended")]
-    Ended,
     #[error("nothing came for too long")]
     Idle,
     #[error("the body is too large")]
@@ -50,20 +51,60 @@ pub(crate) struct Passing {
     idle: Duration,
     /// Armed when the body is waited for the first time: most are there by then.
     timer: Option<Pin<Box<Sleep>>>,
-    authority: Authority,
+    watch: Watch,
     /// Given back at the end.
     lease: Option<Lease>,
     /// Told how many bytes passed, whatever ends the body.
     on_end: Option<Finish>,
 }
 
-/// What ends a body before its time.
-enum Authority {
-    /// Nothing but itself.
+/// What ends an answer before its time. A client that reads slowly keeps the body from being asked for anything, so the
+/// watch is a task of its own, and it ends the connection.
+enum Watch {
+    /// Nothing but the body itself.
     None,
-    /// Not looked at yet.
-    Unwatched(authority::Authority, Revocations),
-    Watched(Ended),
+    /// Not begun: most bodies are there at once, covered by what was verified when the request was forwarded.
+    Due(Box<(authority::Authority, Revocations, Connection)>),
+    Begun {
+        _task: Task,
+    },
+}
+
+/// A task that ends with this value.
+pub(crate) struct Task(Option<AbortHandle>);
+
+impl Task {
+    pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(tokio::spawn(task).abort_handle()))
+    }
+
+    /// Lets it run to its own end.
+    pub(crate) fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Watch {
+    fn begin(&mut self) {
+        if let Self::Due(_) = self
+            && let Self::Due(due) = std::mem::replace(self, Self::None)
+        {
+            let (authority, revocations, connection) = *due;
+            let watch = async move {
+                authority.ended(revocations).await;
+                connection.cut();
+            };
+            *self = Self::Begun { _task: Task::spawn(watch) };
+        }
+    }
 }
 
 impl Body {
@@ -90,10 +131,15 @@ impl Body {
         Self::Passing(Box::new(passing))
     }
 
-    /// Cuts the body off when the authority behind it ends.
-    pub(crate) fn until(mut self, authority: authority::Authority, revocations: Revocations) -> Self {
+    /// Cuts the client's connection when the authority behind the answer ends.
+    pub(crate) fn until(
+        mut self,
+        authority: authority::Authority,
+        revocations: &Revocations,
+        client: &Connection,
+    ) -> Self {
         if let Self::Passing(passing) = &mut self {
-            passing.authority = Authority::Unwatched(authority, revocations);
+            passing.watch = Watch::Due(Box::new((authority, revocations.clone(), client.clone())));
         }
         self
     }
@@ -122,13 +168,12 @@ impl Default for Body {
 
 impl Passing {
     fn new(inner: Incoming, left: u64, idle: Duration) -> Self {
-        Self { inner, left, passed: 0, idle, timer: None, authority: Authority::None, lease: None, on_end: None }
+        Self { inner, left, passed: 0, idle, timer: None, watch: Watch::None, lease: None, on_end: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // The first frame is covered by what was verified when the request was forwarded; a second one, or a wait, is not.
         if self.passed > 0 {
-            ready_means(self.authority.poll(cx), CutOff::Ended)?;
+            self.watch.begin();
         }
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -154,8 +199,10 @@ impl Passing {
                 Poll::Pending => {
                     let idle = self.idle;
                     let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-                    ready_means(timer.as_mut().poll(cx), CutOff::Idle)?;
-                    ready_means(self.authority.poll(cx), CutOff::Ended)?;
+                    if timer.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Some(Err(CutOff::Idle.into())));
+                    }
+                    self.watch.begin();
                     return Poll::Pending;
                 }
             }
@@ -167,25 +214,6 @@ impl Passing {
     fn give_back(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.give_back();
-        }
-    }
-}
-
-/// A watch that has resolved is an error.
-fn ready_means(watch: Poll<()>, reason: CutOff) -> Result<(), CutOff> {
-    if watch.is_ready() { Err(reason) } else { Ok(()) }
-}
-
-impl Authority {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Unwatched(..) = self
-            && let Self::Unwatched(authority, revocations) = std::mem::replace(self, Self::None)
-        {
-            *self = Self::Watched(Box::pin(authority.ended(revocations)));
-        }
-        match self {
-            Self::Watched(ended) => ended.as_mut().poll(cx),
-            Self::None | Self::Unwatched(..) => Poll::Pending,
         }
     }
 }

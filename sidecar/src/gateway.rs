@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use kyros_http_server::{
     Connection, Limits,
@@ -244,6 +244,7 @@ impl Gateway {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let upstream = hyper::upgrade::on(&mut response);
+            lease.release();
             let (held, draining) = (connection.clone(), self.draining.clone());
             tokio::spawn(async move {
                 let _held = held;
@@ -259,7 +260,9 @@ impl Gateway {
             return Ok(response.map(|_| Body::empty()));
         }
         let (mut answer, body) = response.into_parts();
-        let closing = answer.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
+        let closing = websocket
+            || parts.version == Version::HTTP_10
+            || answer.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
         for name in STRIPPED {
             answer.headers.remove(name);
         }

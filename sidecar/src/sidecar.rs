@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use kyros_http_server::{
     Connection, Limits,
@@ -180,9 +180,12 @@ impl Sidecar {
         tokio::spawn(async move {
             shutdown.cancelled().await;
             sidecar.stopping.cancel();
-            tokio::time::sleep(delay).await;
-            sidecar.draining.cancel();
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            // Nobody new is let in by the time that those inside are told.
             stop.cancel();
+            sidecar.draining.cancel();
         });
         // Whoever asks while it drains hears that it is not ready, so this listener goes last.
         let admin_stop = CancellationToken::new();
@@ -439,13 +442,20 @@ impl Sidecar {
             let ended = Box::pin(authority.ended(revocations.clone()));
             let tunnel = Tunnel { client, connection: passage.connection.clone(), places, accept, ended };
             let answer = self.open_tunnel(tunnel, &mut response, request_id)?;
+            lease.release();
             finish.finish(0);
             return Ok(answer);
         }
         let (mut answer, body) = response.into_parts();
+        // After a handshake that was not taken up, or an old client's body, both ends could disagree on what comes next.
+        let must_close = socket.is_some() || parts.version == Version::HTTP_10;
         let ancestors = identity.frame_ancestors.as_ref().unwrap_or(&self.frame_ancestors);
         header_rules::rewrite_response(&mut answer.headers, ancestors, request_id, &settings.upstream);
-        let body = Body::answer(body, settings.idle, lease).until(authority, revocations.clone()).on_end(finish);
+        if must_close {
+            answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let body =
+            Body::answer(body, settings.idle, lease).until(authority, revocations, &passage.connection).on_end(finish);
         Ok(Response::from_parts(answer, body))
     }
 

@@ -26,8 +26,10 @@ pub(crate) const CLOSE_ENDED: u16 = 4001;
 pub(crate) const CLOSE_DRAINING: u16 = 1012;
 /// How long saying goodbye may take, a frame under way and a client that does not read included.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// How long one side may go on when the other has closed its own.
+/// How long a client may go on answering a dashboard that has closed its side.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
+/// How long a dashboard may go on answering a client that has said all.
+const SAID_ALL: Duration = Duration::from_secs(30);
 /// Read at once, at most.
 const SCRATCH: usize = 64 * 1024;
 
@@ -76,7 +78,7 @@ pub(crate) async fn run(client: Side, upstream: Side, mut ended: Ended, draining
             tokio::select! {
                 () = up.copy(&client, &upstream) => {
                     let _ = upstream.shutdown_write();
-                    let _ = tokio::time::timeout(HALF_CLOSED, down.copy(&upstream, &client)).await;
+                    let _ = tokio::time::timeout(SAID_ALL, down.copy(&upstream, &client)).await;
                 }
                 () = down.copy(&upstream, &client) => {
                     let _ = client.shutdown_write();

@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     answer::Refusal,
-    bodies::{Body, Ended, is_too_large},
+    bodies::{Body, Ended, Task, is_too_large},
 };
 
 /// Below gunicorn's keep-alive of 2 s: a pooled connection must not be closed by the upstream as it is being reused.
@@ -131,6 +131,8 @@ struct Pool {
 struct Sender {
     requests: SendRequest<Body>,
     allowance: Allowance,
+    /// Ends the connection when nobody will use it any more, also in the middle of a body that goes on.
+    connection: Task,
 }
 
 struct Idle {
@@ -147,6 +149,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Lets the connection become a socket, which lives without this.
+    pub(crate) fn release(self) {
+        self.sender.connection.detach();
+    }
+
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self) {
         if self.is_last {
@@ -236,12 +243,12 @@ impl Upstream {
             .handshake(TokioIo::new(bounded))
             .await
             .map_err(|_| Refusal::UPSTREAM_DOWN)?;
-        tokio::spawn(async move {
+        let connection = Task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Sender { requests, allowance })
+        Ok(Sender { requests, allowance, connection })
     }
 
     async fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Result<Answer, Failed> {

@@ -2,11 +2,15 @@
 
 mod cluster;
 mod operator;
+#[cfg(target_os = "linux")]
+mod sidecar;
 
 use clap::Subcommand;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 
 pub use operator::OperatorArgs;
+#[cfg(target_os = "linux")]
+pub use sidecar::{PartCommand, SidecarArgs};
 
 /// Measure this build. Figures of an unoptimised one mean nothing: use `cargo run --release`.
 #[derive(Debug, Subcommand)]
@@ -16,12 +20,32 @@ pub enum BenchCommand {
   export KYROS_TEST_ASSETS=$(tests/control-plane/build)
   cargo build --release --workspace --bins && target/release/kyros bench operator")]
     Operator(OperatorArgs),
+    /// The sidecar beside the least that a proxy can cost: throughput, CPU, latency, memory, start.
+    ///
+    /// Every target is measured in slices of a second, in random order, with all of them running; ratios are taken inside a
+    /// round. Proxies have one CPU to themselves; the upstream and the load share another.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "Examples:
+  cargo build --release --workspace --bins && target/release/kyros bench sidecar
+
+  # Another proxy in front of the same upstream, which verifies the same tokens:
+  kyros bench sidecar --keys keys --prepare
+  kyros bench sidecar --keys keys --upstream-port 9001 --peer other=http://127.0.0.1:9000 --peer-pid other=4711")]
+    Sidecar(SidecarArgs),
+    /// A process of a benchmark's own.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true, subcommand)]
+    Part(PartCommand),
 }
 
 /// Runs a benchmark and prints its table.
 pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Operator(arguments) => operator::run(arguments).await,
+        #[cfg(target_os = "linux")]
+        BenchCommand::Sidecar(arguments) => sidecar::run(arguments).await,
+        #[cfg(target_os = "linux")]
+        BenchCommand::Part(part) => sidecar::run_part(part).await,
     }
 }
 
@@ -50,8 +74,12 @@ fn print(figures: Vec<Figure>) {
 /// The value below which so many of a hundred lie; of nothing it is nothing.
 pub(crate) fn percentile<T: Copy + Ord>(values: &mut [T], percent: usize) -> Option<T> {
     values.sort_unstable();
-    let index = (values.len() * percent).div_ceil(100).saturating_sub(1);
-    values.get(index).copied()
+    values.get(rank(values.len(), percent)).copied()
+}
+
+/// Where that value stands among so many sorted ones.
+pub(crate) fn rank(count: usize, percent: usize) -> usize {
+    (count * percent).div_ceil(100).saturating_sub(1)
 }
 
 #[cfg(test)]

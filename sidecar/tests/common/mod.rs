@@ -71,6 +71,7 @@ impl Sidecar {
             .env("KYROS_ISSUER", ISSUER)
             .env("KYROS_DASHBOARD", "clv")
             .envs(extra.iter().copied())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
