@@ -129,6 +129,7 @@ mod tests {
             suspended: false,
             branding: Branding { accent_color: String::new(), logo_url: String::new() },
             limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
+            allowed_origins: Vec::new(),
             members: Vec::new(),
             dashboards: dashboards.iter().map(|slug| slug.parse().unwrap()).collect(),
         };

@@ -28,6 +28,7 @@ fn acme() -> TenantRecord {
         suspended: false,
         branding: Branding { accent_color: String::new(), logo_url: String::new() },
         limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
+        allowed_origins: Vec::new(),
         members: vec![Member { kind: MemberKind::User("ana".into()), roles: Vec::new() }],
         dashboards: vec!["clv".parse().unwrap()],
     }

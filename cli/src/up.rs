@@ -17,7 +17,7 @@ use kyros_api::{Api, ApiSettings};
 use kyros_controller::{
     ProjectSettings, Projector, directory,
     project::{CONFIRM_EVERY, Source},
-    resources::Isolation,
+    resources::{DashboardSpec, Isolation, Transport},
 };
 use kyros_dashboard_kit::DataClient;
 use kyros_http_server::{admin::Operations as _, shutdown_on_signal};
@@ -73,27 +73,27 @@ struct Site {
 }
 
 impl Site {
-    /// The program that somebody else must start for this site, and where it finds the data API.
-    fn expected_program(&self) -> Option<(DashboardSlug, i32, SocketAddr)> {
-        match self.upstream {
+    /// The program that somebody else must start for this site: where it listens, and where it finds the data API.
+    fn expected_program(&self) -> Option<(DashboardSlug, UpstreamAddress, SocketAddr)> {
+        match &self.upstream {
             Upstream::Ours { .. } => None,
-            Upstream::Theirs { port } => Some((self.slug.clone(), port, self.egress)),
+            Upstream::Theirs { address, .. } => Some((self.slug.clone(), address.clone(), self.egress)),
         }
     }
 }
 
 enum Upstream {
-    /// One of ours, served in this process.
+    /// One of ours, served in this process, whatever its resource says of a transport.
     Ours { router: fn(DataClient) -> axum::Router, listener: TcpListener, address: SocketAddr },
-    /// Somebody else's, expected on its resource's port.
-    Theirs { port: i32 },
+    /// Somebody else's, expected on its resource's port or on a socket in the state folder.
+    Theirs { address: UpstreamAddress, port: i32 },
 }
 
 impl Upstream {
-    fn address(&self) -> String {
+    fn address(&self) -> UpstreamAddress {
         match self {
-            Self::Ours { address, .. } => address.to_string(),
-            Self::Theirs { port } => format!("127.0.0.1:{port}"),
+            Self::Ours { address, .. } => UpstreamAddress::Tcp(address.to_string()),
+            Self::Theirs { address, .. } => address.clone(),
         }
     }
 }
@@ -131,7 +131,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         confirm_every: CONFIRM_EVERY,
     };
     let projector = Projector::start(&project).await?;
-    let sites = bind_sites(&args.manifests).await?;
+    let sites = bind_sites(&args).await?;
     tokio::task::block_in_place(|| make_demo(&args.data, |message| steps.now(message)))
         .with_context(|| format!("demo data in {}", args.data.display()))?;
 
@@ -245,14 +245,15 @@ async fn bind_gateway(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// Nobody else on this machine has business there.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Two processes on one state folder would write over each other.
 fn lock_state(state: &Path) -> anyhow::Result<File> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state)
-        .with_context(|| format!("state folder {}", state.display()))?;
+    private_folder(state).with_context(|| format!("state folder {}", state.display()))?;
     let lock = File::options().create(true).write(true).truncate(false).open(state.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -265,10 +266,10 @@ fn lock_state(state: &Path) -> anyhow::Result<File> {
 }
 
 /// One site per Dashboard resource.
-async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
+async fn bind_sites(args: &UpArgs) -> anyhow::Result<Vec<Site>> {
     // The projector has just read the same folder without an error, so it changed in between.
-    let Ok(set) = directory::load(manifests) else {
-        bail!("the manifests in {} changed while starting; start again", manifests.display());
+    let Ok(set) = directory::load(&args.manifests) else {
+        bail!("the manifests in {} changed while starting; start again", args.manifests.display());
     };
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let ours = built_in();
@@ -287,7 +288,10 @@ async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
                 let listener = free().await?;
                 Upstream::Ours { router: *router, address: listener.local_addr()?, listener }
             }
-            None => Upstream::Theirs { port: dashboard.spec.port },
+            None => Upstream::Theirs {
+                address: expected_address(&slug, &dashboard.spec, &args.state)?,
+                port: dashboard.spec.port,
+            },
         };
         let public = free().await?;
         // A program that is started by hand wants an address that is the same tomorrow.
@@ -309,11 +313,25 @@ async fn bind_sites(manifests: &Path) -> anyhow::Result<Vec<Site>> {
     Ok(sites)
 }
 
-/// A thousand above the dashboard's own port, where that is a port.
+/// Where somebody else's program is expected.
+fn expected_address(slug: &DashboardSlug, spec: &DashboardSpec, state: &Path) -> anyhow::Result<UpstreamAddress> {
+    match spec.transport {
+        Transport::Tcp => Ok(UpstreamAddress::Tcp(format!("127.0.0.1:{}", spec.port))),
+        Transport::Unix => {
+            // The program may be started in another folder than this one.
+            let folder = std::path::absolute(state.join("sockets"))?;
+            private_folder(&folder).with_context(|| format!("socket folder {}", folder.display()))?;
+            let address = format!("unix:{}/{slug}.sock", folder.display());
+            address.parse().with_context(|| format!("the socket of dashboard {slug}: a shorter --state helps"))
+        }
+    }
+}
+
+/// A thousand above the dashboard's own port, where that is a port; also of one on a socket, as it is a number like any other.
 fn egress_port(upstream: &Upstream) -> Option<u16> {
     match upstream {
         Upstream::Ours { .. } => None,
-        Upstream::Theirs { port } => u16::try_from(*port).ok()?.checked_add(1000),
+        Upstream::Theirs { port, .. } => u16::try_from(*port).ok()?.checked_add(1000),
     }
 }
 
@@ -322,7 +340,7 @@ fn sidecar_settings(site: &Site, api: &ApiSettings) -> anyhow::Result<SidecarSet
     let workloads = api.workload_dir.as_ref().context("workload tokens have a folder")?;
     Ok(SidecarSettings {
         listen: site.address,
-        upstream: UpstreamAddress::Tcp(site.upstream.address()),
+        upstream: site.upstream.address(),
         dashboard: site.slug.clone(),
         tenant: None,
         issuer: api.public_url.origin(),
@@ -367,14 +385,19 @@ async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToke
     Ok(())
 }
 
-fn announce(public_url: &PublicUrl, people: &[String], theirs: &[(DashboardSlug, i32, SocketAddr)], took: Duration) {
+fn announce(
+    public_url: &PublicUrl,
+    people: &[String],
+    theirs: &[(DashboardSlug, UpstreamAddress, SocketAddr)],
+    took: Duration,
+) {
     println!("{}  {}", bold("Portal"), bold(&public_url.to_string()));
     println!("People  no passwords; their tokens: curl {public_url}/mock/people");
     for person in people {
         println!("        {person}");
     }
-    for (slug, port, egress) in theirs {
-        println!("Run {slug} on 127.0.0.1:{port} with KYROS_API_URL=http://{egress}");
+    for (slug, address, egress) in theirs {
+        println!("Run {slug} on {address} with KYROS_API_URL=http://{egress}");
     }
     println!("Ready in {:.1} s. Ctrl-C stops it.", took.as_secs_f64());
 }

@@ -14,6 +14,17 @@ pub const TITLE_LENGTH: usize = 80;
 pub const DESCRIPTION_LENGTH: usize = 1_000;
 /// Longest URL.
 pub const URL_LENGTH: usize = 2_048;
+/// Most origins that may frame a tenant's dashboards. They stand in a header of every answer.
+pub const ORIGINS: usize = 16;
+/// Longest origin.
+pub const ORIGIN_LENGTH: usize = kyros_shared_config::web_origin::MAX_ORIGIN_LENGTH;
+/// What [`kyros_shared_config::WebOrigin`] parses, as a pattern: `https` with one name in lower case, or `http` on localhost;
+/// a port; no more.
+pub const ORIGIN_PATTERN: &str = concat!(
+    "^(https://([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?",
+    "|http://([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*localhost)",
+    "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$",
+);
 /// Exactly `#rrggbb`.
 pub const COLOR_LENGTH: usize = 7;
 

@@ -13,8 +13,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 pub use self::{
-    dashboard::{Dashboard, DashboardSpec, DashboardStatus, Isolation, ServiceRef},
-    tenant::{Branding, Member, Subject, Tenant, TenantLimits, TenantSpec, TenantState, TenantStatus},
+    dashboard::{Dashboard, DashboardSpec, DashboardStatus, Isolation, ServiceRef, Transport},
+    tenant::{Branding, Embedding, Member, Subject, Tenant, TenantLimits, TenantSpec, TenantState, TenantStatus},
 };
 
 /// The API group of every resource.

@@ -6,7 +6,7 @@ use kyros_controller::{
     ProjectSettings, Projector,
     project::{CONFIRM_EVERY, ProjectError, Source},
 };
-use kyros_metadata::Reader;
+use kyros_metadata::{Reader, TenantRecord};
 use tokio_util::sync::CancellationToken;
 
 fn tenant(name: &str, display: &str) -> String {
@@ -41,16 +41,19 @@ async fn start(folder: tempfile::TempDir, manifests: &Path) -> Running {
 impl Running {
     /// The tenants' display names, once they are as wanted.
     async fn eventually(&self, wanted: &[&str]) {
-        let names = || -> Vec<String> {
-            self.reader.snapshot().tenants.values().map(|tenant| tenant.display_name.clone()).collect()
-        };
+        self.eventually_each(|tenant| tenant.display_name.clone(), wanted).await;
+    }
+
+    /// One text of each tenant, once they are as wanted.
+    async fn eventually_each(&self, text: impl Fn(&TenantRecord) -> String, wanted: &[&str]) {
+        let texts = || -> Vec<String> { self.reader.snapshot().tenants.values().map(&text).collect() };
         for _ in 0..60 {
-            if names() == wanted {
+            if texts() == wanted {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("wanted {wanted:?}, there is {:?}", names());
+        panic!("wanted {wanted:?}, there is {:?}", texts());
     }
 }
 
@@ -75,6 +78,24 @@ async fn changes_take_effect_however_an_editor_writes_them() {
     running.eventually(&["Renamed over", "Second"]).await;
     fs::remove_file(manifests.join("b.yaml")).unwrap();
     running.eventually(&[]).await;
+    running.stop.cancel();
+}
+
+#[tokio::test]
+async fn who_may_frame_a_tenants_dashboards_follows_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let write = |rest: &str| fs::write(manifests.join("a.yaml"), format!("{}{rest}", tenant("acme", "Acme"))).unwrap();
+    let origins =
+        |tenant: &TenantRecord| tenant.allowed_origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    write("  embedding: {allowedOrigins: [https://intranet.acme.example]}\n");
+    let running = start(folder, &manifests).await;
+    running.eventually_each(origins, &["https://intranet.acme.example"]).await;
+    write("  embedding: {allowedOrigins: [https://b.example, https://a.example:8443]}\n");
+    running.eventually_each(origins, &["https://b.example https://a.example:8443"]).await;
+    write("");
+    running.eventually_each(origins, &[""]).await;
     running.stop.cancel();
 }
 

@@ -24,6 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -163,8 +164,8 @@ where
             .serve_connection(
                 TokioIo::new(watched),
                 service_fn(move |request: Request<Incoming>| {
-                    let response = service(request, connection.clone());
-                    async move { Ok::<_, Infallible>(response.await) }
+                    // Not an async block: that would hold the handler's state twice.
+                    service(request, connection.clone()).map(Ok::<_, Infallible>)
                 }),
             )
             .with_upgrades();

@@ -182,6 +182,7 @@ fn tenant_of(row: &SqliteRow) -> Result<TenantRecord, MetadataError> {
             concurrent_queries: row.try_get("concurrent_queries")?,
             requests_per_second: row.try_get("requests_per_second")?,
         },
+        allowed_origins: json("tenants", row, "allowed_origins")?,
         members: Vec::new(),
         dashboards: Vec::new(),
     })

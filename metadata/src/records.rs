@@ -1,7 +1,7 @@
 //! What the read model keeps of a `Tenant` and of a `Dashboard`.
 
 use kyros_shared_config::{
-    DashboardSlug, DatasetName, TenantId,
+    DashboardSlug, DatasetName, TenantId, WebOrigin,
     crypto::{hex, sha256},
 };
 use serde::Serialize;
@@ -59,6 +59,8 @@ pub struct TenantRecord {
     pub branding: Branding,
     /// What it may use.
     pub limits: Limits,
+    /// Whose pages, besides the portal's, may show its dashboards in a frame.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Who may choose it.
     pub members: Vec<Member>,
     /// What it may open, in the order of its resource. Nothing means nothing.

@@ -103,6 +103,7 @@ mod tests {
             suspended: false,
             branding: Branding { accent_color: String::new(), logo_url: String::new() },
             limits: Limits { concurrent_queries: 4, requests_per_second: 50 },
+            allowed_origins: Vec::new(),
             members: vec![
                 Member { kind: MemberKind::User("ana@acme.example".into()), roles: vec!["viewer".into()] },
                 Member { kind: MemberKind::Group("auditors".into()), roles: vec!["auditor".into()] },

@@ -199,7 +199,7 @@ async fn put_tenant(
     sqlx::query("DELETE FROM tenants WHERE id = $1").bind(tenant.id.as_str()).execute(&mut **transaction).await?;
     sqlx::query(
         "INSERT INTO tenants (id, uid, display_name, suspended, accent_color, logo_url, concurrent_queries, \
-         requests_per_second, epoch, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         requests_per_second, allowed_origins, epoch, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(tenant.id.as_str())
     .bind(&tenant.uid)
@@ -209,6 +209,7 @@ async fn put_tenant(
     .bind(&tenant.branding.logo_url)
     .bind(tenant.limits.concurrent_queries)
     .bind(tenant.limits.requests_per_second)
+    .bind(serde_json::json!(tenant.allowed_origins).to_string())
     .bind(epoch)
     .bind(tenant.generation)
     .execute(&mut **transaction)

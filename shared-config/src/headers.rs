@@ -67,8 +67,7 @@ pub fn is_reserved(name: &str) -> bool {
         return false;
     }
     let starts_with = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
-        || RESERVED_PREFIXES.iter().any(|p| starts_with(&p))
+    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || RESERVED_PREFIXES.iter().any(starts_with)
 }
 
 /// Whether a header tries to choose a tenant. The tenant comes from the token alone, so this is an error, not a hint.

@@ -44,6 +44,7 @@ pub mod secret;
 pub mod telemetry;
 pub mod token;
 pub mod verifier;
+pub mod web_origin;
 pub mod workload;
 
 mod scope;
@@ -61,4 +62,5 @@ pub use revocation::Revocation;
 pub use scope::TenantScope;
 pub use secret::Secret;
 pub use verifier::{TenantVerifier, UserVerifier, VerifyError, WorkloadVerifier};
+pub use web_origin::WebOrigin;
 pub use workload::{RouteTable, ServiceAccountName, Workload};

@@ -9,16 +9,21 @@ use std::{
     path::PathBuf,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread::Thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// How long a line may wait.
 const EVERY: Duration = Duration::from_millis(200);
+/// So many bytes are written at once, whenever they have come together.
+const BATCH: usize = 64 * 1024;
 /// Bytes that may wait; at most this much memory is held by a reader that has stopped.
 const MAX_WAITING: usize = 1024 * 1024;
+/// Enough for a loop that writes.
+const STACK: usize = 64 * 1024;
 /// Longest path written.
 const MAX_PATH: usize = 256;
 
@@ -50,6 +55,7 @@ impl FromStr for AccessLogTarget {
 struct Waiting {
     lines: Mutex<Vec<u8>>,
     dropped: AtomicU64,
+    writer: OnceLock<Thread>,
 }
 
 /// Writes access lines; nothing when it is off.
@@ -90,17 +96,21 @@ impl AccessLog {
         let waiting = Arc::new(Waiting::default());
         let source = Arc::downgrade(&waiting);
         let write = move || {
+            let mut lines = Vec::new();
             // Ends, after a last look, when the sidecar does.
             while let Some(waiting) = source.upgrade() {
-                let lines = std::mem::take(&mut *waiting.lines.lock().unwrap_or_else(PoisonError::into_inner));
+                lines.clear();
+                // The two buffers take turns, so that neither grows anew.
+                std::mem::swap(&mut lines, &mut *waiting.lines.lock().unwrap_or_else(PoisonError::into_inner));
                 drop(waiting);
                 if target.write_all(&lines).and_then(|()| target.flush()).is_err() {
                     return;
                 }
-                std::thread::sleep(EVERY);
+                std::thread::park_timeout(EVERY);
             }
         };
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
+        let writer = std::thread::Builder::new().name("access-log".to_owned()).stack_size(STACK).spawn(write)?;
+        let _ = waiting.writer.set(writer.thread().clone());
         Ok(Self(Some(waiting)))
     }
 
@@ -122,7 +132,14 @@ impl AccessLog {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = lines.len();
         line.append_to(&mut lines, now);
+        if before < BATCH && lines.len() >= BATCH {
+            drop(lines);
+            if let Some(writer) = waiting.writer.get() {
+                writer.unpark();
+            }
+        }
     }
 
     /// Waits until every line is with the writing thread, and it has had the time to write them.

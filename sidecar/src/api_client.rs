@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use futures_util::StreamExt as _;
-use kyros_shared_config::{RouteTable, Secret};
+use kyros_shared_config::{RouteTable, Secret, WebOrigin};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use thiserror::Error;
@@ -41,6 +41,9 @@ pub(crate) struct Granted {
     pub(crate) refresh_token: Option<String>,
     /// How long the app session may live, in seconds.
     pub(crate) refresh_expires_in: Option<i64>,
+    /// Whose pages, besides the portal's, may frame this tenant's dashboard.
+    #[serde(default)]
+    pub(crate) frame_ancestors: Vec<WebOrigin>,
 }
 
 #[derive(Deserialize)]

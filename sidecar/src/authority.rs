@@ -137,7 +137,7 @@ mod tests {
         std::fs::write(&workload, "workload").unwrap();
         let api = Arc::new(ApiClient::new(base, Some(workload)).unwrap());
         let revocations = Revocations::default();
-        (Arc::new(Sessions::new(api, verifier, revocations.clone())), revocations, asked)
+        (Arc::new(Sessions::new(api, verifier, revocations.clone(), None)), revocations, asked)
     }
 
     #[tokio::test]

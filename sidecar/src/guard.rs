@@ -58,7 +58,9 @@ impl Guarded {
             .clone()
             .map(|url| ApiClient::new(url, settings.workload_token.clone()).map(Arc::new))
             .transpose()?;
-        let sessions = api.clone().map(|api| Arc::new(Sessions::new(api, verifier.clone(), revocations.clone())));
+        let portal = settings.public_url.as_ref().map(PublicUrl::origin);
+        let sessions =
+            api.clone().map(|api| Arc::new(Sessions::new(api, verifier.clone(), revocations.clone(), portal)));
         Ok(Self {
             exposure: Exposure::of(&settings),
             upstream: Upstream::new(settings.upstream.clone(), settings.upstream_timeout),

@@ -12,7 +12,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use kyros_shared_config::{Secret, TenantId, TenantVerifier, clock::unix_now, crypto::sha256};
+use http::HeaderValue;
+use kyros_shared_config::{Secret, TenantId, TenantVerifier, WebOrigin, clock::unix_now, crypto::sha256};
 use moka::future::Cache;
 
 use crate::{
@@ -76,15 +77,22 @@ pub(crate) struct Sessions {
     api: Arc<ApiClient>,
     verifier: Arc<TenantVerifier>,
     revocations: Revocations,
+    /// The portal's origin, which may always frame a dashboard.
+    portal: Option<String>,
     by_handle: Cache<[u8; 32], Arc<AppSession>>,
     by_id: Cache<String, Arc<AppSession>>,
 }
 
 impl Sessions {
-    pub(crate) fn new(api: Arc<ApiClient>, verifier: Arc<TenantVerifier>, revocations: Revocations) -> Self {
+    pub(crate) fn new(
+        api: Arc<ApiClient>,
+        verifier: Arc<TenantVerifier>,
+        revocations: Revocations,
+        portal: Option<String>,
+    ) -> Self {
         let by_handle = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build();
         let by_id = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build();
-        Self { api, verifier, revocations, by_handle, by_id }
+        Self { api, verifier, revocations, portal, by_handle, by_id }
     }
 
     /// The session of a cookie. One question to the API per unknown handle, however many requests bring it.
@@ -215,6 +223,31 @@ impl Sessions {
         if self.revocations.is_revoked(&scope) {
             return Err(NoIdentity::Refused);
         }
-        Identity::new(scope, &granted.access_token).map_err(|_| NoIdentity::Refused)
+        let mut identity = Identity::new(scope, &granted.access_token).map_err(|_| NoIdentity::Refused)?;
+        identity.frame_ancestors = frame_ancestors(self.portal.as_deref(), &granted.frame_ancestors);
+        Ok(identity)
+    }
+}
+
+/// The policy for a tenant that lets more than the portal frame its dashboards (CSP Level 3, section 6.4.2); `None` for all
+/// others.
+fn frame_ancestors(portal: Option<&str>, origins: &[WebOrigin]) -> Option<HeaderValue> {
+    if origins.is_empty() {
+        return None;
+    }
+    let policy = portal.into_iter().map(str::to_owned).chain(origins.iter().map(WebOrigin::to_string));
+    HeaderValue::from_str(&format!("frame-ancestors {}", policy.collect::<Vec<_>>().join(" "))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_own_pages_may_frame_its_dashboards_beside_the_portal() {
+        let origins = ["https://intranet.acme.example".parse().unwrap()];
+        let policy = frame_ancestors(Some("https://kyros.example"), &origins).unwrap();
+        assert_eq!(policy, "frame-ancestors https://kyros.example https://intranet.acme.example");
+        assert_eq!(frame_ancestors(Some("https://kyros.example"), &[]), None);
     }
 }

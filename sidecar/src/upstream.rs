@@ -9,7 +9,7 @@ use std::{
     fmt,
     io::{self, IoSlice},
     path::PathBuf,
-    pin::{Pin, pin},
+    pin::Pin,
     str::FromStr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -41,7 +41,7 @@ use crate::{
 const POOL_IDLE: Duration = Duration::from_millis(1500);
 /// An upstream closes a connection on which nothing happens; one that was used just now it closes with its answer, where that
 /// is seen. Only a request on a rested connection is therefore kept to be sent again.
-const RESTED: Duration = Duration::from_millis(1);
+const RESTED: Duration = Duration::from_millis(20);
 /// Loopback answers at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections kept.
@@ -179,40 +179,69 @@ impl Upstream {
 
     /// Sends a request; only the path and query of its target are kept. `ended` is what cuts it off: it is looked at only
     /// when the answer does not come at once.
-    pub(crate) async fn send(
+    ///
+    /// Not `async`, like all that takes the request on its way: it would be kept in each future, and moved with it.
+    pub(crate) fn send(
         &self,
         mut request: Request<Body>,
         ended: impl FnOnce() -> Ended,
-    ) -> Result<Answer, Refusal> {
+    ) -> impl Future<Output = Result<Answer, Refusal>> {
         let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
-        let mut sending = pin!(self.send_somewhere(request));
-        if let Ok(answer) = tokio::time::timeout(UNWATCHED.min(self.0.timeout), sending.as_mut()).await {
-            return answer;
+        let (mut first, again) = self.begin(request);
+        async move {
+            match tokio::time::timeout(UNWATCHED.min(self.0.timeout), &mut first).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(failed)) => Box::pin(self.send_again(failed, again)).await,
+                Err(_) => Box::pin(self.send_slowly(first, again, ended())).await,
+            }
         }
+    }
+
+    /// Sends on the connection used last, or on a new one; and keeps a copy where the first may be closed already.
+    fn begin(&self, request: Request<Body>) -> (Sending, Option<Box<Request<Body>>>) {
+        match self.checkout() {
+            Some((sender, rested)) => {
+                let again = if rested > RESTED { copy_of(&request) } else { None };
+                (self.send_on(sender, request), again)
+            }
+            None => (self.clone().send_on_new(Box::new(request)), None),
+        }
+    }
+
+    /// Waits on, now also for the end of the authority and of the time.
+    async fn send_slowly(
+        &self,
+        first: Sending,
+        again: Option<Box<Request<Body>>>,
+        ended: Ended,
+    ) -> Result<Answer, Refusal> {
+        let answered = async {
+            match first.await {
+                Ok(answer) => Ok(answer),
+                Err(failed) => self.send_again(failed, again).await,
+            }
+        };
         tokio::select! {
-            answer = sending => answer,
-            () = ended() => Err(Refusal::UNAUTHORIZED),
+            answer = answered => answer,
+            () = ended => Err(Refusal::UNAUTHORIZED),
             () = tokio::time::sleep(self.0.timeout.saturating_sub(UNWATCHED)) => Err(Refusal::UPSTREAM_TIMEOUT),
         }
     }
 
-    async fn send_somewhere(&self, mut request: Request<Body>) -> Result<Answer, Refusal> {
-        while let Some((sender, rested)) = self.checkout() {
-            let again = if rested > RESTED { copy_of(&request) } else { None };
-            match self.send_on(sender, request).await {
-                Err(Failed { unsent: Some(unsent), .. }) => request = unsent,
-                // The upstream closed the connection as the request was on its way. Once more, on a new one.
-                Err(Failed { is_incomplete: true, refusal, .. }) => {
-                    request = again.ok_or(refusal)?;
-                    break;
-                }
-                answer => return answer.map_err(|failed| failed.refusal),
-            }
-        }
-        let sender = Box::pin(self.connect()).await?;
-        self.send_on(sender, request).await.map_err(|failed| failed.refusal)
+    /// Nothing of the request left, or the upstream closed the connection as it was on its way: once more, on a new one.
+    async fn send_again(&self, failed: Failed, again: Option<Box<Request<Body>>>) -> Result<Answer, Refusal> {
+        let again = if failed.is_incomplete { again } else { None };
+        let request = failed.unsent.or(again).ok_or(failed.refusal)?;
+        self.clone().send_on_new(request).await.map_err(|failed| failed.refusal)
+    }
+
+    fn send_on_new(self, request: Box<Request<Body>>) -> Sending {
+        Box::pin(async move {
+            let sender = self.connect().await.map_err(Failed::before)?;
+            self.send_on(sender, *request).await
+        })
     }
 
     /// The connection used last, which is the least likely to be closed by now.
@@ -251,31 +280,38 @@ impl Upstream {
         Ok(Sender { requests, allowance, connection })
     }
 
-    async fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Result<Answer, Failed> {
+    fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {
         sender.allowance.set(MAX_BEFORE_ANSWER);
-        match sender.requests.try_send_request(request).await {
-            Ok(response) => {
-                sender.allowance.set(usize::MAX);
-                let is_last = is_last(&response);
-                Ok(Answer { response, lease: Lease { sender, pool: self.0.clone(), is_last } })
-            }
-            Err(mut failed) => {
-                let unsent = failed.take_message();
-                let error = failed.into_error();
-                let refusal = if is_too_large(&error) { Refusal::TOO_LARGE } else { Refusal::UPSTREAM_BROKEN };
-                if unsent.is_none() {
-                    tracing::debug!(%error, upstream = %self.0.address, "no answer");
+        let answer = sender.requests.try_send_request(request);
+        let pool = self.0.clone();
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => {
+                    sender.allowance.set(usize::MAX);
+                    let is_last = is_last(&response);
+                    Ok(Answer { response, lease: Lease { sender, pool, is_last } })
                 }
-                Err(Failed { unsent, is_incomplete: is_closed_by_upstream(&error), refusal })
+                Err(mut failed) => {
+                    let unsent = failed.take_message().map(Box::new);
+                    let error = failed.into_error();
+                    let refusal = if is_too_large(&error) { Refusal::TOO_LARGE } else { Refusal::UPSTREAM_BROKEN };
+                    if unsent.is_none() {
+                        tracing::debug!(%error, upstream = %pool.address, "no answer");
+                    }
+                    Err(Failed { unsent, is_incomplete: is_closed_by_upstream(&error), refusal })
+                }
             }
-        }
+        })
     }
 }
+
+/// The way back of a request.
+type Sending = Pin<Box<dyn Future<Output = Result<Answer, Failed>> + Send>>;
 
 /// A request that got no answer.
 struct Failed {
     /// The request itself, where nothing of it left.
-    unsent: Option<Request<Body>>,
+    unsent: Option<Box<Request<Body>>>,
     /// The upstream closed the connection before it said anything.
     is_incomplete: bool,
     refusal: Refusal,
@@ -289,6 +325,13 @@ fn is_last(response: &Response<Incoming>) -> bool {
     response.version() != Version::HTTP_11 || response.headers().get_all(header::CONNECTION).iter().any(names_close)
 }
 
+impl Failed {
+    /// Failed before it was sent, which a second try would not change.
+    fn before(refusal: Refusal) -> Self {
+        Self { unsent: None, is_incomplete: false, refusal }
+    }
+}
+
 /// Nothing came, not even half an answer.
 fn is_closed_by_upstream(error: &hyper::Error) -> bool {
     let is_reset = std::error::Error::source(error).is_some_and(|cause| {
@@ -299,7 +342,7 @@ fn is_closed_by_upstream(error: &hyper::Error) -> bool {
 }
 
 /// The same request again, if it may be sent twice: a safe method without a body (RFC 9110, section 9.2.2).
-fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
+fn copy_of(request: &Request<Body>) -> Option<Box<Request<Body>>> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !is_safe || !request.body().is_end_stream() {
         return None;
@@ -308,7 +351,7 @@ fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    Some(Box::new(copy))
 }
 
 /// How many bytes an upstream may still send.

@@ -222,7 +222,7 @@ async fn a_broken_manifest_leaves_the_last_good_set_and_says_where() {
         Command::new(env!("CARGO_BIN_EXE_kyros")).arg("validate").arg(folder).output().unwrap()
     };
     assert!(validate(&up.path("manifests")).status.success());
-    edit_manifest(&up, "dashboards.yaml", "port: 8050", "port: 99999");
+    edit_manifest(&up, "dashboards.yaml", "transport: Unix", "transport: Pipe");
     let bad = validate(&up.path("manifests"));
     assert!(!bad.status.success());
     assert!(String::from_utf8_lossy(&bad.stderr).contains("dashboards.yaml:10"), "{bad:?}");

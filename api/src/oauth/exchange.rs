@@ -162,7 +162,8 @@ async fn narrow(
             app.note(line(Outcome::Denied, "not_granted")).await;
             Err(denied())
         }
-        Decision::Granted { token, tenant_uid } => {
+        // A program shows nothing in a frame.
+        Decision::Granted { token, tenant_uid, frame_ancestors: _ } => {
             let exchange = Exchange {
                 sid: session.clone(),
                 identity: identity.clone(),

@@ -2,7 +2,7 @@
 
 use kyros_metadata::Snapshot;
 use kyros_shared_config::{
-    Actor, DashboardSlug, TenantId, UserIdentity,
+    Actor, DashboardSlug, TenantId, UserIdentity, WebOrigin,
     issuer::{IssuerError, SignedToken, TenantGrant},
 };
 
@@ -22,8 +22,8 @@ pub(crate) struct Request<'a> {
 
 /// What became of it.
 pub(crate) enum Decision {
-    /// A token, and the uid of the tenant that it is for.
-    Granted { token: SignedToken, tenant_uid: String },
+    /// A token, the uid of the tenant that it is for, and whose pages may frame that tenant's dashboards.
+    Granted { token: SignedToken, tenant_uid: String, frame_ancestors: Vec<WebOrigin> },
     /// Not a member, not granted, suspended, or not there: one answer.
     Denied,
     /// An earlier change of grants is not in force yet, or nobody knows whether there was one; ask again.
@@ -36,8 +36,9 @@ pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, Issue
     if !app.revoker.is_enforcing() || !app.projection_is_current() {
         return Ok(Decision::Unavailable);
     }
-    let snapshot = app.metadata.snapshot();
-    let Some((tenant_uid, roles)) = granted_by(&snapshot, request) else { return Ok(Decision::Denied) };
+    let Some((tenant_uid, roles)) = granted_by(&app.metadata.snapshot(), request) else {
+        return Ok(Decision::Denied);
+    };
     let token = app.issuer.tenant_token(&TenantGrant {
         subject: &request.identity.subject,
         email: request.identity.email.as_deref(),
@@ -52,8 +53,14 @@ pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, Issue
     })?;
     // A change that came while the token was being signed would name an earlier second than the token does. It is seen here;
     // one that comes later names a later second and covers the token.
-    let is_still_granted = granted_by(&app.metadata.snapshot(), request).is_some_and(|(uid, _)| uid == tenant_uid);
-    Ok(if is_still_granted { Decision::Granted { token, tenant_uid } } else { Decision::Denied })
+    let snapshot = app.metadata.snapshot();
+    let still = snapshot.grant(&access_of(request.identity), request.tenant, request.dashboard);
+    Ok(match still.filter(|(record, _, _)| record.uid == tenant_uid) {
+        Some((record, _, _)) => {
+            Decision::Granted { token, tenant_uid, frame_ancestors: record.allowed_origins.clone() }
+        }
+        None => Decision::Denied,
+    })
 }
 
 fn granted_by(snapshot: &Snapshot, request: &Request<'_>) -> Option<(String, Vec<String>)> {

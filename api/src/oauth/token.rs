@@ -7,12 +7,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kyros_shared_config::{
-    Actor, TenantId, Workload,
+    Actor, TenantId, WebOrigin, Workload,
     clock::unix_now,
     crypto::{random_id, sha256_base64url},
 };
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{
     OAuthError, OAuthForm,
@@ -27,15 +28,23 @@ use crate::{
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-#[derive(Serialize)]
-struct TokenAnswer {
+/// A tenant token for a sidecar (RFC 6749, section 5.1).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IssuedToken {
     access_token: String,
     token_type: &'static str,
+    /// Seconds.
     expires_in: i64,
+    /// The app session's handle; only for a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     /// How long the app session may live at most, in seconds.
     refresh_expires_in: i64,
+    /// Origins, besides the portal's, whose pages may frame the token's tenant's dashboards: that tenant's
+    /// `embedding.allowedOrigins` as they are now. Left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, required = false, example = json!(["https://intranet.acme.example"]))]
+    frame_ancestors: Vec<WebOrigin>,
 }
 
 /// The workload whose sidecar speaks.
@@ -54,7 +63,7 @@ async fn client(app: &App, form: &OAuthForm) -> Result<Workload, OAuthError> {
 #[utoipa::path(post, path = "/oauth/token", tag = "workloads",
     request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "grant_type=authorization_code or refresh_token, with client_assertion (RFC 7523)"),
     responses(
-        (status = 200, description = "A tenant token and, for a code, an app session", body = serde_json::Value),
+        (status = 200, description = "A tenant token and, for a code, an app session", body = IssuedToken),
         (status = 400, description = "invalid_request, invalid_grant or unsupported_grant_type"),
         (status = 401, description = "invalid_client"),
         (status = 503, description = "temporarily_unavailable: grants are not certain now, ask again"),
@@ -75,7 +84,7 @@ pub(crate) async fn token(State(app): State<App>, form: OAuthForm) -> Response {
 }
 
 /// RFC 6749, section 4.1.3, with PKCE (RFC 7636, section 4.6).
-async fn redeem(app: &App, form: &OAuthForm, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
+async fn redeem(app: &App, form: &OAuthForm, workload: &Workload) -> Result<IssuedToken, OAuthError> {
     let code_challenge = sha256_base64url(form.required("code_verifier")?.as_bytes());
     let sid = random_id();
     let taken = TakenCode {
@@ -90,7 +99,7 @@ async fn redeem(app: &App, form: &OAuthForm, workload: &Workload) -> Result<Toke
     let granted = app.store.take_code(&taken, uid_of).await.map_err(|error| OAuthError::server_error(&error))?;
     match granted {
         CodeGrant::Granted { handle, app: session } => match issue(app, &session, workload).await {
-            Ok(answer) => Ok(TokenAnswer { refresh_token: Some(handle.expose().clone()), ..answer }),
+            Ok(answer) => Ok(IssuedToken { refresh_token: Some(handle.expose().clone()), ..answer }),
             // The code is spent and nobody has the handle: a session that could never be used must not live on.
             Err(error) => {
                 end(app, sid).await?;
@@ -113,7 +122,7 @@ async fn end(app: &App, sid: String) -> Result<(), OAuthError> {
 }
 
 /// RFC 6749, section 6. The handle stays the same: it is bound to this workload and never seen by a script.
-async fn renew(app: &App, form: &OAuthForm, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
+async fn renew(app: &App, form: &OAuthForm, workload: &Workload) -> Result<IssuedToken, OAuthError> {
     let handle = form.required("refresh_token")?;
     let found = app.store.app_session(handle, &workload.dashboard).await;
     let found = found.map_err(|error| OAuthError::server_error(&error))?;
@@ -121,7 +130,7 @@ async fn renew(app: &App, form: &OAuthForm, workload: &Workload) -> Result<Token
 }
 
 /// A token for an app session, as the grants are now. A workload that serves one tenant gets no other's, whatever it holds.
-async fn issue(app: &App, app_session: &AppSession, workload: &Workload) -> Result<TokenAnswer, OAuthError> {
+async fn issue(app: &App, app_session: &AppSession, workload: &Workload) -> Result<IssuedToken, OAuthError> {
     let AppSession { sid, tenant, tenant_uid, dashboard, session } = app_session;
     if !workload.serves(tenant) {
         return Err(OAuthError::invalid_grant());
@@ -159,12 +168,13 @@ async fn issue(app: &App, app_session: &AppSession, workload: &Workload) -> Resu
     .await;
     match decided {
         Decision::Denied | Decision::Unavailable => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
-        Decision::Granted { token, .. } => Ok(TokenAnswer {
+        Decision::Granted { token, frame_ancestors, .. } => Ok(IssuedToken {
             access_token: token.token.expose().clone(),
             token_type: "Bearer",
             expires_in: token.expires_in,
             refresh_token: None,
             refresh_expires_in: session.expires_at - unix_now(),
+            frame_ancestors,
         }),
     }
 }

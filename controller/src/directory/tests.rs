@@ -101,8 +101,8 @@ fn everything_a_dashboard_can_say_is_understood() {
 fn unknown_fields_are_refused_at_every_depth() {
     assert_eq!(
         tenant("  memebers: []\n"),
-        ["a.yaml:7: unknown field `memebers`, expected one of `branding`, `dashboards`, `displayName`, `limits`, \
-             `members`, `suspended`"]
+        ["a.yaml:7: unknown field `memebers`, expected one of `branding`, `dashboards`, `displayName`, `embedding`, \
+             `limits`, `members`, `suspended`"]
     );
     assert_eq!(
         tenant("  members:\n    - user: ana@acme.example\n      rolls: [viewer]\n"),
@@ -159,6 +159,7 @@ fn values_outside_their_bounds_are_refused() {
         ("  port: 80.5\n", "a.yaml:8: `spec.port` must be a whole number, not a number"),
         ("  replicas: -1\n", "a.yaml:8: `spec.replicas` must be at least 0"),
         ("  isolation: shared\n", "a.yaml:8: `spec.isolation` must be one of `Shared`, `PerTenant`"),
+        ("  transport: unix\n", "a.yaml:8: `spec.transport` must be one of `TCP`, `Unix`"),
         ("  description: yes\n", "a.yaml:8: `spec.description` must be a string, not a boolean"),
         ("  datasets: pnl\n", "a.yaml:8: `spec.datasets` must be a list, not a string"),
         (
@@ -193,6 +194,20 @@ fn values_outside_their_bounds_are_refused() {
         text
     });
     assert_eq!(tenant(&many), ["a.yaml:7: `spec.dashboards` must have at most 64 entries"]);
+    let origins = |list: &str| tenant(&format!("  embedding: {{allowedOrigins: {list}}}\n"));
+    assert_eq!(
+        origins("[https://a.example, https://a.example]"),
+        ["a.yaml:7: `spec.embedding.allowedOrigins[1]` repeats an entry, first on line 7"]
+    );
+    assert_eq!(
+        origins(&format!("[https://{}.example]", "a".repeat(limits::ORIGIN_LENGTH))),
+        ["a.yaml:7: `spec.embedding.allowedOrigins[0]` must have at most 267 characters"]
+    );
+    let many: Vec<_> = (0..=limits::ORIGINS).map(|index| format!("https://a{index}.example")).collect();
+    assert_eq!(
+        origins(&format!("[{}]", many.join(", "))),
+        ["a.yaml:7: `spec.embedding.allowedOrigins` must have at most 16 entries"]
+    );
 }
 
 #[test]
@@ -225,6 +240,20 @@ fn rules_of_the_definition_hold() {
             [format!("a.yaml:8: `spec.branding.logoUrl`: {message}")]
         );
     }
+    for origin in ["'*'", "https://*.acme.example", "https://acme.example/", "http://acme.example", "HTTPS://A.example"]
+    {
+        let message = "must be an origin such as \"https://intranet.example\": https (http only on localhost), one host \
+                       name in lower case, at most a port, nothing after it";
+        assert_eq!(
+            tenant(&format!("  embedding:\n    allowedOrigins:\n    - https://a.example\n    - {origin}\n")),
+            [format!("a.yaml:10: `spec.embedding.allowedOrigins[1]`: {message}")]
+        );
+    }
+    let text = DASHBOARD.replace("  image: example/clv:1\n", "  serviceRef: {name: legacy}\n  transport: Unix\n");
+    let reason = "transport: Unix needs spec.image: a workload behind spec.serviceRef is reached on its port";
+    assert_eq!(problems(&text), [format!("a.yaml:5: {reason}")]);
+    assert!(read(&[("a.yaml", &text.replace("Unix", "TCP"))]).is_ok());
+    assert!(read(&[("a.yaml", &format!("{DASHBOARD}  transport: Unix\n"))]).is_ok());
     assert_eq!(
         dashboard("  port: 9091\n"),
         ["a.yaml:8: `spec.port`: ports 9091, 15001, 15002, 15003 belong to the sidecar in the same pod"]

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 use kyros_metadata::{Branding, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord};
-use kyros_shared_config::NameError;
+use kyros_shared_config::{NameError, WebOrigin};
 use thiserror::Error;
 
 use crate::resources::{Dashboard, Isolation as ResourceIsolation, Subject, Tenant};
@@ -43,9 +43,23 @@ pub(super) fn tenant_record(tenant: &Tenant) -> Result<TenantRecord, BadName> {
             concurrent_queries: u32::try_from(tenant.spec.limits.concurrent_queries).unwrap_or(1),
             requests_per_second: u32::try_from(tenant.spec.limits.requests_per_second).unwrap_or(1),
         },
+        allowed_origins: allowed_origins(&tenant.spec.embedding.allowed_origins),
         members: merge_same_subject(tenant.spec.members.iter().filter_map(member)),
         dashboards: tenant.spec.dashboards.iter().map(|slug| named(slug)).collect::<Result<_, _>>()?,
     })
+}
+
+/// A text that is no origin lets nobody in. It must not keep the rest of the tenant, such as its suspension, from the read
+/// model.
+fn allowed_origins(texts: &[String]) -> Vec<WebOrigin> {
+    let mut origins: Vec<WebOrigin> = Vec::new();
+    for origin in texts.iter().filter_map(|text| text.parse().ok()) {
+        // `https://a` and `https://a:443` are two texts and one origin.
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    origins
 }
 
 /// One subject named twice has the roles of both entries.
@@ -73,4 +87,29 @@ pub(super) fn dashboard_record(dashboard: &Dashboard) -> Result<DashboardRecord,
         },
         datasets: dashboard.spec.datasets.iter().map(|name| named(name)).collect::<Result<_, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_no_origin_lets_nobody_in_and_keeps_nothing_back() {
+        let mut tenant: Tenant = serde_json::from_value(serde_json::json!({
+            "apiVersion": crate::resources::API_VERSION,
+            "kind": "Tenant",
+            "metadata": {"name": "acme"},
+            "spec": {"displayName": "Acme", "suspended": true},
+        }))
+        .unwrap();
+        assert_eq!(tenant_record(&tenant).unwrap().allowed_origins, []);
+        tenant.spec.embedding.allowed_origins =
+            ["https://b.example", "*", "https://a.example:443", "https://a.example/", "https://a.example"]
+                .map(str::to_owned)
+                .into();
+        let record = tenant_record(&tenant).unwrap();
+        let origins: Vec<_> = record.allowed_origins.iter().map(WebOrigin::as_str).collect();
+        assert_eq!(origins, ["https://b.example", "https://a.example"]);
+        assert!(record.suspended);
+    }
 }

@@ -57,7 +57,8 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::name_format(),
     validation = rules::name_length(),
-    validation = rules::image_or_service()
+    validation = rules::image_or_service(),
+    validation = rules::unix_needs_image()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DashboardSpec {
@@ -79,7 +80,12 @@ pub struct DashboardSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_ref: Option<ServiceRef>,
 
-    /// Where the container listens, on loopback.
+    /// Where the sidecar finds the container's server: a port on loopback, or a Unix socket.
+    #[serde(default)]
+    pub transport: Transport,
+
+    /// Where the container listens, on loopback. With `transport: Unix` nothing listens there; the number is then only how a
+    /// probe names the dashboard.
     #[serde(default = "default_port")]
     #[schemars(range(min = limits::PORT_MIN, max = limits::PORT_MAX))]
     #[x_kube(validation = rules::port_not_reserved())]
@@ -144,6 +150,18 @@ pub enum Isolation {
     Shared,
     /// One workload per tenant, its sidecar pinned to it.
     PerTenant,
+}
+
+/// How the sidecar reaches the dashboard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Transport {
+    /// `port` on loopback. The container is told by `KYROS_DASHBOARD_LISTEN`, `HOST` and `PORT`.
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// The Unix socket that `KYROS_DASHBOARD_LISTEN=unix:PATH` names: no port, so no way around the sidecar. The socket must
+    /// be writable for its group, because the sidecar is another user. Needs `image`.
+    Unix,
 }
 
 /// What the controller found out about a dashboard.

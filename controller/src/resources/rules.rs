@@ -31,6 +31,23 @@ pub(super) fn image_or_service() -> Rule {
     .reason(Reason::FieldValueInvalid)
 }
 
+/// A socket needs a folder that both containers mount, and only the controller's own pods have it.
+pub(super) fn unix_needs_image() -> Rule {
+    Rule::new("!(has(self.spec.serviceRef) && self.spec.transport == 'Unix')")
+        .message("transport: Unix needs spec.image: a workload behind spec.serviceRef is reached on its port")
+        .reason(Reason::FieldValueInvalid)
+}
+
+/// Exactly one site each: a wildcard would let in whoever gets a name below it.
+pub(super) fn web_origin() -> Rule {
+    Rule::new(format!("self.matches('{}')", limits::ORIGIN_PATTERN))
+        .message(
+            "must be an origin such as \"https://intranet.example\": https (http only on localhost), one host name in \
+             lower case, at most a port, nothing after it",
+        )
+        .reason(Reason::FieldValueInvalid)
+}
+
 /// The dashboard and its sidecar share one network namespace.
 pub(super) fn port_not_reserved() -> Rule {
     let ports = limits::PORTS_RESERVED.map(|port| port.to_string()).join(", ");

@@ -1,4 +1,4 @@
-//! Schemas of borrowed Kubernetes types, with the bounds that those types lack.
+//! Schemas of borrowed Kubernetes types, with the bounds that those types lack, and of lists with a rule for each entry.
 
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -27,6 +27,20 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
         "maxItems": limits::ENV,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
+    })
+}
+
+/// Origins of other sites.
+pub(super) fn origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "string",
+            "maxLength": limits::ORIGIN_LENGTH,
+            "x-kubernetes-validations": [rules::web_origin()],
+        },
+        "maxItems": limits::ORIGINS,
+        "x-kubernetes-list-type": "set",
     })
 }
 

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{limits, resources::rules};
+use crate::{
+    limits,
+    resources::{rules, schema},
+};
 
 /// What a platform engineer says about a tenant. Nothing said means nothing allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -73,6 +76,10 @@ pub struct TenantSpec {
     /// How much this tenant may use.
     #[serde(default)]
     pub limits: TenantLimits,
+
+    /// Where else than in the portal this tenant's dashboards may be shown.
+    #[serde(default)]
+    pub embedding: Embedding,
 }
 
 /// One entry of the member list: a user or a group, never both.
@@ -131,6 +138,16 @@ pub struct Branding {
             .message("must be empty, begin with https://, or be a path on the portal")
     )]
     pub logo_url: String,
+}
+
+/// Where else than in the portal a tenant's dashboards may be shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Embedding {
+    /// Origins, besides the portal's, whose pages may show the dashboards in a frame. Nothing means the portal alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::origins")]
+    pub allowed_origins: Vec<String>,
 }
 
 /// How much a tenant may use.

@@ -1,6 +1,7 @@
 //! The definitions as a cluster sees them.
 
 use kube::CustomResourceExt;
+use kyros_shared_config::WebOrigin;
 use serde_json::{Value, json};
 
 use super::{API_VERSION, Dashboard, GROUP, Member, Subject, Tenant, TenantLimits, VERSION, crds};
@@ -106,6 +107,10 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
     assert_eq!(spec["properties"]["members"]["x-kubernetes-list-type"], "atomic");
     assert_eq!(spec["properties"]["dashboards"]["x-kubernetes-list-type"], "set");
     assert_eq!(spec["properties"]["dashboards"]["items"]["maxLength"], limits::NAME_LENGTH);
+    let origins = &spec["properties"]["embedding"]["properties"]["allowedOrigins"];
+    assert_eq!((&origins["maxItems"], &origins["x-kubernetes-list-type"]), (&json!(limits::ORIGINS), &json!("set")));
+    assert_eq!(origins["items"]["maxLength"], limits::ORIGIN_LENGTH);
+    assert!(origins["description"].is_string());
     assert_eq!(spec["properties"]["suspended"]["default"], false);
     assert_eq!(spec["properties"]["limits"]["properties"]["concurrentQueries"]["format"], "int32");
     assert_eq!(spec["properties"]["limits"]["properties"]["concurrentQueries"]["default"], 4);
@@ -119,6 +124,8 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
     assert_eq!(spec["required"], json!(["title"]));
     assert_eq!(spec["properties"]["isolation"]["enum"], json!(["Shared", "PerTenant"]));
     assert_eq!(spec["properties"]["isolation"]["default"], "Shared");
+    assert_eq!(spec["properties"]["transport"]["enum"], json!(["TCP", "Unix"]));
+    assert_eq!(spec["properties"]["transport"]["default"], "TCP");
     assert_eq!(spec["properties"]["port"]["maximum"].as_f64(), Some(f64::from(limits::PORT_MAX)));
     assert_eq!(spec["properties"]["env"]["x-kubernetes-list-map-keys"], json!(["name"]));
     assert_eq!(spec["properties"]["env"]["items"]["properties"]["name"]["maxLength"], limits::ENV_NAME_LENGTH);
@@ -126,6 +133,39 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
     assert_eq!(cpu["x-kubernetes-int-or-string"], true);
     assert_eq!(cpu["pattern"], limits::QUANTITY_PATTERN);
     assert!(spec["properties"]["resources"]["properties"].get("claims").is_none());
+}
+
+/// What a cluster lets pass and the type refuses would silently let nobody in; the other way round, nobody could write it.
+#[test]
+fn the_pattern_of_an_origin_and_its_type_agree() {
+    let pattern = regex::Regex::new(limits::ORIGIN_PATTERN).unwrap();
+    let mut accepted = 0;
+    let (schemes, ports) = (
+        ["https://", "http://", "HTTPS://", "https:", "//", "", "ftp://", "data:", " https://"],
+        ["", ":", ":0", ":1", ":080", ":443", ":9999", ":10000", ":59999", ":65535", ":65536", ":70000", ":1 ", ":1:1"],
+    );
+    let label = "a".repeat(63);
+    let mut hosts: Vec<String> = "a localhost a.localhost notlocalhost localhost.a a.b.c 1.a a.1 1 1a a1 0x1 192.0.2.1 a-b a--b -a \
+                                  a- a.-b a.b- xn--bcher-kva.a bücher A a_b * *.a a.* a..b .a a. . 'self' \"a\" a;b a,b a@b \
+                                  a%62 [::1] a\\b a/ a/b a?b a#b"
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+    hosts.extend([String::new(), "a b".into(), "a\n".into(), format!("{label}.a"), format!("a.{label}")]);
+    hosts.extend([format!("{label}a.a"), format!("a.{label}a"), format!("{label}a.localhost")]);
+    for scheme in schemes {
+        for host in &hosts {
+            for port in ports {
+                for end in ["", "/", "\n", " "] {
+                    let text = format!("{scheme}{host}{port}{end}");
+                    let parsed = text.parse::<WebOrigin>();
+                    assert_eq!(pattern.is_match(&text), parsed.is_ok(), "{text:?}: {parsed:?}");
+                    accepted += u32::from(parsed.is_ok());
+                }
+            }
+        }
+    }
+    assert!(accepted > 100, "{accepted} accepted: the test tests too little");
 }
 
 #[test]

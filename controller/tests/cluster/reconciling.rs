@@ -131,6 +131,7 @@ async fn when_nothing_differs_nothing_is_written() {
         world.dashboard(&format!("d{number}"), json!({"replicas": 2})).await;
     }
     world.dashboard("own", json!({"isolation": "PerTenant"})).await;
+    world.dashboard("socket", json!({"transport": "Unix"})).await;
     world.tenant("acme", &["d0", "own", "missing"], false).await;
     world.until_tenant("acme", "Ready", "DashboardNotFound").await;
     world.until_quiet(&chaos).await;
@@ -151,6 +152,7 @@ async fn applying_a_child_twice_changes_nothing() {
     let probe = json!({"httpGet": {"path": "/up", "port": 8050}, "periodSeconds": 3});
     let corpus = [
         json!({}),
+        json!({"transport": "Unix", "readinessProbe": probe}),
         json!({"replicas": 0}),
         json!({"replicas": 3, "env": [{"name": "COLOUR", "value": "blue"}, {"name": "EMPTY"}]}),
         json!({"resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}, "limits": {"memory": 1_073_741_824}}}),

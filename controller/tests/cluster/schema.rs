@@ -74,6 +74,28 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!({"other": 1}),
                 ],
             ),
+            (
+                "/spec/embedding",
+                vec![
+                    json!({}),
+                    json!({"allowedOrigins": []}),
+                    json!({"allowedOrigins": ["https://intranet.acme.example", "http://localhost:3000"]}),
+                    json!({"allowedOrigins": ["https://a.example:65535", "https://a.example"]}),
+                    json!({"allowedOrigins": ["https://a.example", "https://a.example"]}),
+                    json!({"allowedOrigins": ["https://a.example:65536"]}),
+                    json!({"allowedOrigins": ["https://a.example/"]}),
+                    json!({"allowedOrigins": ["https://*.example"]}),
+                    json!({"allowedOrigins": ["https://A.example"]}),
+                    json!({"allowedOrigins": ["https://192.0.2.1"]}),
+                    json!({"allowedOrigins": ["http://a.example"]}),
+                    json!({"allowedOrigins": ["https://a.example\n"]}),
+                    json!({"allowedOrigins": [""]}),
+                    json!({"allowedOrigins": [format!("https://{}a:65535", "a.".repeat(126))]}),
+                    json!({"allowedOrigins": [format!("https://{}a:65535", "a.".repeat(127))]}),
+                    json!({"allowedOrigins": (0..17).map(|index| format!("https://a{index}")).collect::<Vec<_>>()}),
+                    json!({"allowedOrigins": "https://a.example"}),
+                ],
+            ),
         ]);
     } else {
         all.extend([
@@ -81,6 +103,7 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
             ("/spec/image", vec![json!(""), json!("-x"), json!("a b"), json!("a:1"), Value::Null]),
             ("/spec/serviceRef", vec![json!({"name": "x"}), json!({"name": "X"}), json!({}), json!({"name": "1x"})]),
             ("/spec/isolation", vec![json!("PerTenant"), json!("Shared"), json!("Other"), json!("shared")]),
+            ("/spec/transport", vec![json!("TCP"), json!("Unix"), json!("tcp"), json!(1), Value::Null]),
             (
                 "/spec/port",
                 vec![
@@ -93,6 +116,12 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!("8050"),
                     json!(80.5),
                 ],
+            ),
+            (
+                "/spec",
+                ["TCP", "Unix"]
+                    .map(|transport| json!({"title": "Old", "serviceRef": {"name": "old"}, "transport": transport}))
+                    .to_vec(),
             ),
             ("/spec/replicas", vec![json!(0), json!(100), json!(101), json!(-1)]),
             ("/spec/datasets", vec![json!(["a", "a"]), json!(["a_b"]), json!(["_a"]), json!(["A"]), json!([])]),

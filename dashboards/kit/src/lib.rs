@@ -27,12 +27,14 @@
 
 pub mod charts;
 mod data;
+mod listen;
 mod live;
 mod page;
 mod serve;
 mod visitor;
 
 pub use data::{Column, DataClient, DataError, Dataset};
+pub use listen::{ListenAddress, ListenAddressError};
 pub use live::live;
 pub use page::{Page, Panel, assets};
 pub use serve::{DashboardSettings, run, serve};

@@ -1,23 +1,25 @@
-//! A dashboard as a server on loopback, and as a whole program.
+//! A dashboard as a server for its sidecar, and as a whole program.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::process::ExitCode;
 
 use axum::Router;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use kyros_http_server::{Limits, serve_router, shutdown_on_signal};
+use kyros_http_server::{Limits, Listener, serve_router, shutdown_on_signal};
 use kyros_shared_config::telemetry::{LogArgs, healthcheck, run_program};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::DataClient;
+use crate::{
+    DataClient,
+    listen::{Bound, ListenAddress},
+};
 
 /// What a dashboard is told at the start.
 #[derive(Debug, Clone, Args)]
 pub struct DashboardSettings {
-    /// Where the sidecar reaches this dashboard; never anything but loopback.
+    /// Where the sidecar reaches this dashboard: 127.0.0.1:PORT or unix:PATH, never anything but loopback or a socket.
     #[arg(long, env = "KYROS_DASHBOARD_LISTEN", default_value = "127.0.0.1:8050")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
 
     /// The data API: the sidecar's egress.
     #[arg(long, env = "KYROS_API_URL")]
@@ -25,7 +27,7 @@ pub struct DashboardSettings {
 }
 
 /// Serves until `shutdown`.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub async fn serve(listener: impl Into<Listener>, router: Router, shutdown: CancellationToken) {
     serve_router(listener, Limits::default(), router, shutdown).await;
 }
 
@@ -58,10 +60,17 @@ pub async fn run(name: &'static str, version: &'static str, router: fn(DataClien
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let main = async {
-        let listener = TcpListener::bind(cli.settings.listen).await?;
         let router = router(DataClient::new(cli.settings.api_url)?);
-        tracing::info!(listen = %listener.local_addr()?, "serving");
-        serve(listener, router, shutdown_on_signal()).await;
+        let Bound { listener, address, file } = cli.settings.listen.bind().await?;
+        tracing::info!(listen = %address, "serving");
+        let shutdown = shutdown_on_signal();
+        let stopping = shutdown.clone();
+        // Now, and not after the last answer: by then the next program may have put its own socket there.
+        let remove_file = async {
+            stopping.cancelled().await;
+            drop(file);
+        };
+        tokio::join!(serve(listener, router, shutdown), remove_file);
         Ok::<_, Box<dyn std::error::Error>>(())
     };
     run_program(name, &cli.logs, main).await

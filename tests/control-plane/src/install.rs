@@ -187,7 +187,7 @@ impl Install {
         self.wait_until_ready("kyros-api", admin)
     }
 
-    /// A dashboard and its sidecar, which is told what the controller wrote for it; only ports are this machine's.
+    /// A dashboard and its sidecar, which is told what the controller wrote for it; only addresses are this machine's.
     fn start_dashboard(&mut self, plane: &ControlPlane, dashboard: &str) -> anyhow::Result<String> {
         let workload = format!("dash-{dashboard}");
         plane.kubectl_ok(&["wait", "--for=create", "--timeout=60s", &format!("configmap/{workload}")], "")?;
@@ -196,7 +196,8 @@ impl Install {
         let token = self.path(&format!("{workload}.token"));
         fs::write(&token, Self::workload_token(plane, "default", &workload)?)?;
         let address = || Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)));
-        let (proxy, admin, egress, upstream) = (address()?, address()?, address()?, address()?);
+        let (proxy, admin, egress) = (address()?, address()?, address()?);
+        let upstream = format!("unix:{}", self.path(&format!("{dashboard}.sock")).display());
         let mut environment: Vec<(String, String)> = settings
             .lines()
             .filter_map(|line| line.split_once('='))

@@ -3,7 +3,7 @@
 //! The schema has already refused what it can see. Here is what it cannot: relations to other resources, and what a
 //! Deployment would take and never run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::{
     api::core::v1::{EnvVar, Probe, ResourceRequirements},
@@ -16,8 +16,15 @@ use thiserror::Error;
 use super::owner_of;
 use crate::{
     limits,
-    resources::{Dashboard, DashboardSpec, Isolation},
+    resources::{Dashboard, DashboardSpec, Isolation, Transport},
 };
+
+/// Where the folder of the dashboard's socket is mounted, in both containers.
+pub const SOCKET_FOLDER: &str = "/run/dashboard";
+/// The socket's name in [`SOCKET_FOLDER`].
+const SOCKET_NAME: &str = "app.sock";
+/// What a probe's port is written as to mean the dashboard, wherever that listens.
+const UPSTREAM_PROBE: &str = "upstream";
 
 /// Why a resource cannot be carried out as it is written. The variant is the condition's reason.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -33,6 +40,9 @@ pub enum InvalidSpec {
     /// Neither or both.
     #[error("set exactly one of spec.image and spec.serviceRef")]
     ImageOrService,
+    /// A socket that no folder could hold.
+    #[error("transport: Unix needs spec.image: a workload behind spec.serviceRef is reached on its port")]
+    UnixNeedsImage,
     /// The port is none.
     #[error("spec.port {0} is not a port")]
     Port(i32),
@@ -56,7 +66,9 @@ impl InvalidSpec {
     /// The reason of the condition, the Event and the metric.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Name { .. } | Self::ImageOrService | Self::Port(_) | Self::Probe { .. } => "InvalidSpec",
+            Self::Name { .. } | Self::ImageOrService | Self::UnixNeedsImage | Self::Port(_) | Self::Probe { .. } => {
+                "InvalidSpec"
+            }
             Self::ServiceNotFound(_) => "ServiceNotFound",
             Self::ServiceSelectsNothing(_) => "ServiceSelectsNothing",
         }
@@ -80,11 +92,29 @@ pub struct Plan {
     /// The name of the resource.
     pub dashboard: DashboardSlug,
     /// Where the container listens.
-    pub port: u16,
+    pub address: Address,
     /// What the children refer to as their owner.
     pub owner: OwnerReference,
     /// What runs.
     pub runs: Runs,
+}
+
+/// Where a dashboard listens; as text it is what the container and its sidecar are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// A port on loopback.
+    Loopback(u16),
+    /// The socket in [`SOCKET_FOLDER`].
+    Socket,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback(port) => write!(f, "127.0.0.1:{port}"),
+            Self::Socket => write!(f, "unix:{SOCKET_FOLDER}/{SOCKET_NAME}"),
+        }
+    }
 }
 
 /// What runs.
@@ -121,12 +151,12 @@ pub struct Container {
     pub liveness: Option<PlannedProbe>,
 }
 
-/// A probe of a container that listens on loopback, where no kubelet reaches it.
+/// A probe of a container that listens on loopback or on a socket, where no kubelet reaches it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedProbe {
     /// Timings, and the handler where it is a command.
     pub probe: Probe,
-    /// What the sidecar asks on loopback: `PORT` to connect, `PORT/path` to GET.
+    /// What the sidecar asks: `PORT` on loopback or `upstream` to connect, `PORT/path` or `upstream/path` to GET.
     pub asked_by_sidecar: Option<String>,
 }
 
@@ -135,12 +165,13 @@ pub fn validate(dashboard: &Dashboard, surroundings: &Surroundings) -> Result<Pl
     let name = dashboard.name_any();
     let slug: DashboardSlug = name.parse().map_err(|reason| InvalidSpec::Name { name, reason })?;
     let spec = &dashboard.spec;
-    let port = u16::try_from(spec.port).ok().filter(|port| *port > 0).ok_or(InvalidSpec::Port(spec.port))?;
+    let address = address(spec)?;
     let runs = match (&spec.image, &spec.service_ref) {
         (Some(image), None) => Runs::Image {
             container: Box::new(container(image, spec)?),
             workloads: workloads(&slug, spec, surroundings),
         },
+        (None, Some(_)) if address == Address::Socket => return Err(InvalidSpec::UnixNeedsImage),
         (None, Some(service)) => {
             let selector = surroundings.service_selector.as_ref();
             let selector = selector.ok_or_else(|| InvalidSpec::ServiceNotFound(service.name.clone()))?;
@@ -151,7 +182,17 @@ pub fn validate(dashboard: &Dashboard, surroundings: &Surroundings) -> Result<Pl
         }
         (None, None) | (Some(_), Some(_)) => return Err(InvalidSpec::ImageOrService),
     };
-    Ok(Plan { dashboard: slug, port, owner: owner_of(dashboard), runs })
+    Ok(Plan { dashboard: slug, address, owner: owner_of(dashboard), runs })
+}
+
+fn address(spec: &DashboardSpec) -> Result<Address, InvalidSpec> {
+    match spec.transport {
+        Transport::Tcp => {
+            let port = u16::try_from(spec.port).ok().filter(|port| *port > 0).ok_or(InvalidSpec::Port(spec.port))?;
+            Ok(Address::Loopback(port))
+        }
+        Transport::Unix => Ok(Address::Socket),
+    }
 }
 
 /// One workload for all, or one for each tenant; what a suspended tenant has keeps its place and runs nothing.
@@ -169,7 +210,7 @@ fn workloads(slug: &DashboardSlug, spec: &DashboardSpec, surroundings: &Surround
 }
 
 fn container(image: &str, spec: &DashboardSpec) -> Result<Container, InvalidSpec> {
-    let plan = |name, probe: &Option<Probe>| probe.as_ref().map(|probe| planned(name, probe)).transpose();
+    let plan = |name, probe: &Option<Probe>| probe.as_ref().map(|probe| planned(name, probe, spec)).transpose();
     Ok(Container {
         image: image.to_owned(),
         env: spec.env.clone(),
@@ -180,13 +221,17 @@ fn container(image: &str, spec: &DashboardSpec) -> Result<Container, InvalidSpec
     })
 }
 
-/// The kubelet asks a pod's address, and the dashboard listens on loopback alone: the sidecar asks in its place.
-fn planned(name: &'static str, probe: &Probe) -> Result<PlannedProbe, InvalidSpec> {
+/// The kubelet asks a pod's address, and the dashboard listens on loopback or on a socket alone: the sidecar asks in its place.
+fn planned(name: &'static str, probe: &Probe, spec: &DashboardSpec) -> Result<PlannedProbe, InvalidSpec> {
     let wrong = |reason| InvalidSpec::Probe { probe: name, reason };
-    let port_of = |port: &IntOrString| match port {
+    let target_of = |port: &IntOrString| match port {
+        // Kubernetes wants a port in every probe, and a socket has none: the dashboard's number stands for it.
+        IntOrString::Int(port) if spec.transport == Transport::Unix && *port == spec.port => {
+            Some(UPSTREAM_PROBE.to_owned())
+        }
         // The sidecar would ask itself.
         IntOrString::Int(port) if limits::PORTS_RESERVED.contains(port) => None,
-        IntOrString::Int(port) => u16::try_from(*port).ok().filter(|port| *port > 0),
+        IntOrString::Int(port) => u16::try_from(*port).ok().filter(|port| *port > 0).map(|port| port.to_string()),
         IntOrString::String(_) => None,
     };
     let number = "write the dashboard's port as a number: names and the sidecar's ports lead nowhere";
@@ -202,9 +247,9 @@ fn planned(name: &'static str, probe: &Probe) -> Result<PlannedProbe, InvalidSpe
         if !path.starts_with('/') || path.parse::<http::uri::PathAndQuery>().is_err() {
             return Err(wrong("httpGet.path must be a path that begins with \"/\""));
         }
-        Some(format!("{}{path}", port_of(&get.port).ok_or_else(|| wrong(number))?))
+        Some(format!("{}{path}", target_of(&get.port).ok_or_else(|| wrong(number))?))
     } else if let Some(socket) = &probe.tcp_socket {
-        Some(port_of(&socket.port).ok_or_else(|| wrong(number))?.to_string())
+        Some(target_of(&socket.port).ok_or_else(|| wrong(number))?)
     } else if probe.grpc.is_some() {
         return Err(wrong("grpc is not asked here: use exec, httpGet or tcpSocket"));
     } else {
@@ -261,6 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_of_a_dashboard_on_a_socket_asks_the_socket_and_another_port_stays() {
+        let mut clv = dashboard("clv");
+        clv.spec.transport = Transport::Unix;
+        let get = |port| HTTPGetAction { path: Some("/up".into()), port: IntOrString::Int(port), ..Default::default() };
+        clv.spec.readiness_probe = Some(Probe { http_get: Some(get(8050)), ..Probe::default() });
+        let socket = TCPSocketAction { port: IntOrString::Int(8050), host: None };
+        clv.spec.startup_probe = Some(Probe { tcp_socket: Some(socket), ..Probe::default() });
+        clv.spec.liveness_probe = Some(Probe { http_get: Some(get(9000)), ..Probe::default() });
+        let asked = |clv: &Dashboard| {
+            let Runs::Image { container, .. } = validate(clv, &Surroundings::default()).unwrap().runs else {
+                panic!("an image")
+            };
+            [container.startup, container.readiness, container.liveness]
+                .map(|probe| probe.unwrap().asked_by_sidecar.unwrap_or_default())
+        };
+        assert_eq!(asked(&clv), ["upstream", "upstream/up", "9000/up"]);
+        let exec = ExecAction { command: Some(vec!["true".into()]) };
+        clv.spec.liveness_probe = Some(Probe { exec: Some(exec), ..Probe::default() });
+        assert_eq!(asked(&clv)[2], "");
+        clv.spec.transport = Transport::Tcp;
+        assert_eq!(asked(&clv), ["8050", "8050/up", ""]);
+    }
+
+    #[test]
+    fn the_address_is_a_port_on_loopback_or_the_socket() {
+        let mut clv = dashboard("clv");
+        let address = |clv: &Dashboard| validate(clv, &Surroundings::default()).map(|plan| plan.address.to_string());
+        assert_eq!(address(&clv).as_deref(), Ok("127.0.0.1:8050"));
+        clv.spec.port = 0;
+        assert_eq!(address(&clv), Err(InvalidSpec::Port(0)));
+        clv.spec.transport = Transport::Unix;
+        assert_eq!(address(&clv).as_deref(), Ok("unix:/run/dashboard/app.sock"), "the port means nothing");
+    }
+
+    #[test]
     fn a_probe_that_nobody_could_carry_out_is_refused_in_words() {
         let grpc = GRPCAction { port: 1, service: None };
         let named = TCPSocketAction { port: IntOrString::String("web".into()), host: None };
@@ -286,13 +366,16 @@ mod tests {
         let mut clv = dashboard("clv");
         clv.spec.image = None;
         clv.spec.service_ref = Some(crate::resources::ServiceRef { name: "old".into() });
-        let with = |selector: Option<BTreeMap<String, String>>| {
-            validate(&clv, &Surroundings { service_selector: selector, ..Surroundings::default() })
+        let with = |clv: &Dashboard, selector: Option<BTreeMap<String, String>>| {
+            validate(clv, &Surroundings { service_selector: selector, ..Surroundings::default() })
         };
-        assert_eq!(with(None).unwrap_err().reason(), "ServiceNotFound");
-        assert_eq!(with(Some(BTreeMap::new())).unwrap_err().reason(), "ServiceSelectsNothing");
+        assert_eq!(with(&clv, None).unwrap_err().reason(), "ServiceNotFound");
+        assert_eq!(with(&clv, Some(BTreeMap::new())).unwrap_err().reason(), "ServiceSelectsNothing");
         let selector = BTreeMap::from([("app".to_owned(), "old".to_owned())]);
-        assert!(matches!(with(Some(selector)).unwrap().runs, Runs::Existing { .. }));
+        assert!(matches!(with(&clv, Some(selector.clone())).unwrap().runs, Runs::Existing { .. }));
+        clv.spec.transport = Transport::Unix;
+        let error = with(&clv, Some(selector)).unwrap_err();
+        assert_eq!((error.reason(), error), ("InvalidSpec", InvalidSpec::UnixNeedsImage));
         clv.spec.image = Some("both:1".into());
         assert_eq!(validate(&clv, &Surroundings::default()).unwrap_err(), InvalidSpec::ImageOrService);
     }

@@ -25,7 +25,7 @@ pub(super) fn build(child: &Child<'_>, container: Option<&Container>) -> ConfigM
         ("KYROS_JWKS", format!("{api}/.well-known/jwks.json")),
         ("KYROS_LISTEN", format!("0.0.0.0:{PROXY_PORT}")),
         ("KYROS_PUBLIC_URL", platform.public_url.origin()),
-        ("KYROS_UPSTREAM", format!("127.0.0.1:{}", child.plan.port)),
+        ("KYROS_UPSTREAM", child.plan.address.to_string()),
         ("KYROS_WORKLOAD_TOKEN", format!("{TOKEN_FOLDER}/{TOKEN_FILE}")),
     ]);
     if let Some(tenant) = &child.workload.tenant {

@@ -32,12 +32,16 @@ use super::{
     ADMIN_PORT, Child, EGRESS_PORT, PROXY_PORT,
     config_map::{TOKEN_FILE, TOKEN_FOLDER},
 };
-use crate::run::dashboard::validate::{Container, PlannedProbe};
+use crate::run::dashboard::validate::{Address, Container, PlannedProbe, SOCKET_FOLDER};
 
 /// A changed configuration must make new pods: nothing else would restart the sidecars.
 const CONFIG_ANNOTATION: &str = "kyros.dev/config";
 /// The sidecar's user: another one than the dashboard's, so that the two cannot read each other's processes.
 const SIDECAR_USER: i64 = 65_533;
+/// The group that the two containers share where there is a socket. To connect is to write to the socket's file, and they run
+/// as different users. With `fsGroup` both are members, and the folder hands its group down to what is made in it, so 0660 is
+/// enough, whatever user an image runs as. The token gets this group too, and the dashboard does not mount it.
+const SOCKET_GROUP: i64 = 65_531;
 /// How long the dashboard goes on while endpoints and gateways forget the pod, in seconds.
 const PRE_STOP_SECONDS: i64 = 5;
 /// Pre-stop, then the sidecar's drain of 25 s, then a margin.
@@ -49,6 +53,7 @@ const REVISIONS: i32 = 3;
 
 const TOKEN_VOLUME: &str = "kyros-workload";
 const SCRATCH_VOLUME: &str = "tmp";
+const SOCKET_VOLUME: &str = "dashboard-socket";
 
 pub(super) fn build(child: &Child<'_>, container: &Container, replicas: i32, config_map: &ConfigMap) -> Deployment {
     let selector = LabelSelector { match_labels: Some(child.pod_selector()), ..LabelSelector::default() };
@@ -88,6 +93,7 @@ fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector, config
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            fs_group: has_socket(child).then_some(SOCKET_GROUP),
             ..PodSecurityContext::default()
         }),
         init_containers: Some(vec![sidecar(child, config_map)]),
@@ -100,7 +106,7 @@ fn pod(child: &Child<'_>, container: &Container, selector: LabelSelector, config
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
             ..TopologySpreadConstraint::default()
         }]),
-        volumes: Some(vec![token_volume(), scratch_volume()]),
+        volumes: Some(with_socket(child, vec![token_volume(), scratch_volume()], socket_volume)),
         ..PodSpec::default()
     }
 }
@@ -128,12 +134,10 @@ fn sidecar(child: &Child<'_>, config_map: &ConfigMap) -> PodContainer {
             ..ResourceRequirements::default()
         }),
         security_context: Some(SecurityContext { run_as_user: Some(SIDECAR_USER), ..restricted() }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: TOKEN_VOLUME.to_owned(),
-            mount_path: TOKEN_FOLDER.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        // Connecting is no change of the folder, so the sidecar cannot put anything into it.
+        volume_mounts: Some(with_socket(child, vec![read_only(TOKEN_VOLUME, TOKEN_FOLDER)], || {
+            read_only(SOCKET_VOLUME, SOCKET_FOLDER)
+        })),
         ..PodContainer::default()
     }
 }
@@ -178,11 +182,9 @@ fn dashboard(child: &Child<'_>, container: &Container) -> PodContainer {
         liveness_probe: asked(&container.liveness, "liveness"),
         resources: container.resources.clone(),
         security_context: Some(restricted()),
-        volume_mounts: Some(vec![VolumeMount {
-            name: SCRATCH_VOLUME.to_owned(),
-            mount_path: "/tmp".to_owned(),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(with_socket(child, vec![mount(SCRATCH_VOLUME, "/tmp")], || {
+            mount(SOCKET_VOLUME, SOCKET_FOLDER)
+        })),
         ..PodContainer::default()
     }
 }
@@ -190,14 +192,15 @@ fn dashboard(child: &Child<'_>, container: &Container) -> PodContainer {
 /// Where to listen and where the data is, in Kyros's words and in those that frameworks read; a variable of the resource's
 /// own comes last, but cannot be one of Kyros's.
 fn environment(child: &Child<'_>, container: &Container) -> Vec<EnvVar> {
-    let port = child.plan.port;
-    let ours = [
+    let address = child.plan.address;
+    let mut ours = vec![
         ("KYROS_API_URL", format!("http://127.0.0.1:{EGRESS_PORT}")),
-        ("KYROS_DASHBOARD_LISTEN", format!("127.0.0.1:{port}")),
-        ("HOST", "127.0.0.1".to_owned()),
-        ("PORT", port.to_string()),
-        ("HOME", "/tmp".to_owned()),
+        ("KYROS_DASHBOARD_LISTEN", address.to_string()),
     ];
+    if let Address::Loopback(port) = address {
+        ours.extend([("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())]);
+    }
+    ours.push(("HOME", "/tmp".to_owned()));
     let is_overridden = |name: &str| container.env.iter().any(|variable| variable.name == name);
     let ours = ours.into_iter().filter(|(name, _)| name.starts_with("KYROS_") || !is_overridden(name));
     let ours = ours.map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None });
@@ -241,6 +244,34 @@ fn scratch_volume() -> Volume {
         empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity("256Mi".to_owned())), medium: None }),
         ..Volume::default()
     }
+}
+
+/// In memory, as a socket's file holds nothing, and small, as a dashboard could fill it.
+fn socket_volume() -> Volume {
+    let size_limit = Some(Quantity("1Mi".to_owned()));
+    Volume {
+        name: SOCKET_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit, medium: Some("Memory".to_owned()) }),
+        ..Volume::default()
+    }
+}
+
+fn has_socket(child: &Child<'_>) -> bool {
+    child.plan.address == Address::Socket
+}
+
+/// What a dashboard on a socket has beside what all have.
+fn with_socket<T>(child: &Child<'_>, mut all: Vec<T>, more: impl FnOnce() -> T) -> Vec<T> {
+    all.extend(has_socket(child).then(more));
+    all
+}
+
+fn mount(volume: &str, folder: &str) -> VolumeMount {
+    VolumeMount { name: volume.to_owned(), mount_path: folder.to_owned(), ..VolumeMount::default() }
+}
+
+fn read_only(volume: &str, folder: &str) -> VolumeMount {
+    VolumeMount { read_only: Some(true), ..mount(volume, folder) }
 }
 
 fn http_get(path: &str, port: i32) -> Probe {

@@ -2,7 +2,7 @@
 //! workload that somebody else runs only the way in is ours to decide.
 //!
 //! A policy holds between pods, never between containers of one: that the dashboard cannot be reached around its sidecar is
-//! the dashboard's listening on loopback, which the sidecar checks.
+//! the dashboard's listening on a socket, or on loopback, which the sidecar checks.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    resources::{Dashboard, Isolation, ServiceRef},
+    resources::{Dashboard, Isolation, ServiceRef, Transport},
     run::{
         dashboard::validate::{Surroundings, validate},
         fixtures::{dashboard, platform},
@@ -17,6 +17,12 @@ fn built(dashboard: &Dashboard, surroundings: &Surroundings) -> Vec<Children<Des
 
 fn shared(name: &str) -> Children<Desired> {
     built(&dashboard(name), &Surroundings::default()).remove(0)
+}
+
+fn on_a_socket(name: &str) -> Dashboard {
+    let mut dashboard = dashboard(name);
+    dashboard.spec.transport = Transport::Unix;
+    dashboard
 }
 
 fn json_of(value: &impl serde::Serialize) -> Value {
@@ -45,9 +51,10 @@ fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
 
 #[test]
 fn no_list_or_map_is_ever_empty() {
-    let mut clv = dashboard("clv");
+    let (mut clv, mut risk) = (dashboard("clv"), on_a_socket("risk"));
     clv.spec.replicas = 2;
-    for children in built(&clv, &Surroundings::default()) {
+    risk.spec.replicas = 2;
+    for children in [clv, risk].iter().flat_map(|dashboard| built(dashboard, &Surroundings::default())) {
         for object in objects(&children) {
             walk(&object, object["kind"].as_str().unwrap(), &mut |path, value| {
                 let is_empty = value.as_array().is_some_and(Vec::is_empty)
@@ -117,6 +124,36 @@ fn both_containers_are_restricted_and_run_as_different_users() {
 }
 
 #[test]
+fn a_socket_is_in_a_folder_of_the_two_containers_and_is_all_that_they_are_told() {
+    let children = built(&on_a_socket("clv"), &Surroundings::default()).remove(0);
+    let address = json!("unix:/run/dashboard/app.sock");
+    assert_eq!(json_of(&children.config_map)["data"]["KYROS_UPSTREAM"], address);
+    let pod = json_of(&children.deployment)["spec"]["template"]["spec"].take();
+    let volume = json!({"name": "dashboard-socket", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
+    assert_eq!(pod["volumes"][2], volume);
+    let (sidecar, dashboard) = (&pod["initContainers"][0], &pod["containers"][0]);
+    let mounts = |container: &Value| container["volumeMounts"].as_array().unwrap().clone();
+    let own = json!({"name": "dashboard-socket", "mountPath": "/run/dashboard"});
+    assert_eq!(mounts(dashboard)[1..], [own]);
+    let connects = json!({"name": "dashboard-socket", "mountPath": "/run/dashboard", "readOnly": true});
+    assert_eq!(mounts(sidecar)[1..], [connects]);
+    assert_eq!(pod["securityContext"]["fsGroup"], 65_531, "the sidecar is another user, and must write to connect");
+    let env = dashboard["env"].as_array().unwrap();
+    let value = |name: &str| env.iter().find(|variable| variable["name"] == name).map(|variable| &variable["value"]);
+    assert_eq!(value("KYROS_DASHBOARD_LISTEN"), Some(&address));
+    assert_eq!((value("HOST"), value("PORT")), (None, None), "there is no port");
+}
+
+#[test]
+fn a_dashboard_on_a_port_has_no_trace_of_the_socket() {
+    let children = built(&dashboard("clv"), &Surroundings::default()).remove(0);
+    assert_eq!(json_of(&children.config_map)["data"]["KYROS_UPSTREAM"], "127.0.0.1:8050");
+    let pod = json_of(&children.deployment)["spec"]["template"]["spec"].take();
+    assert!(pod["securityContext"].get("fsGroup").is_none());
+    assert!(!pod.to_string().contains("/run/dashboard") && !pod.to_string().contains("dashboard-socket"), "{pod}");
+}
+
+#[test]
 fn the_policy_lets_the_gateway_in_and_names_and_the_api_out() {
     let policy = json_of(&shared("clv").network_policy)["spec"].take();
     assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
@@ -145,6 +182,11 @@ fn a_probe_of_the_kubelet_is_asked_by_the_sidecar() {
     assert_eq!(children.config_map.data.as_ref().unwrap()["KYROS_PROBE_READINESS"], "8050/up");
     let pod = json_of(&children.deployment)["spec"]["template"]["spec"].take();
     let probe = &pod["containers"][0]["readinessProbe"];
+    clv.spec.transport = Transport::Unix;
+    let on_socket = built(&clv, &Surroundings::default()).remove(0);
+    assert_eq!(on_socket.config_map.data.as_ref().unwrap()["KYROS_PROBE_READINESS"], "upstream/up");
+    let pod_on_socket = json_of(&on_socket.deployment)["spec"]["template"]["spec"].take();
+    assert_eq!(&pod_on_socket["containers"][0]["readinessProbe"], probe);
     assert_eq!(probe["httpGet"]["path"], "/probe/readiness");
     assert_eq!((&probe["httpGet"]["port"], &probe["periodSeconds"]), (&json!(ADMIN_PORT), &json!(3)));
 }
@@ -161,6 +203,11 @@ fn a_changed_configuration_makes_new_pods() {
     assert_eq!(annotation(&clv), before, "a title is nothing to the sidecar");
     clv.spec.port = 8051;
     assert_ne!(annotation(&clv), before);
+    clv.spec.transport = Transport::Unix;
+    let on_socket = annotation(&clv);
+    assert_ne!(on_socket, before);
+    clv.spec.port = 8052;
+    assert_eq!(annotation(&clv), on_socket, "nothing listens on a port");
 }
 
 #[test]
