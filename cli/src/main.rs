@@ -11,7 +11,7 @@ use kyros::{
 };
 use kyros_shared_config::{
     crypto::install_provider,
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogArgs, LogFormat},
 };
 
 /// Twice as fast on group-bys as the system's allocator (docs/decisions).
@@ -66,7 +66,7 @@ const EX_USAGE: u8 = 64;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     install_provider();
-    if let Err(error) = telemetry::start(&cli.log, cli.log_format) {
+    if let Err(error) = telemetry::start(&LogArgs { log: cli.log, log_format: cli.log_format, log_filter_file: None }) {
         eprintln!("kyros: {error}");
         return ExitCode::from(EX_USAGE);
     }

@@ -1,9 +1,16 @@
 //! Logs: one line per event on standard error, for people on a terminal and as JSON elsewhere; and the frame of every
 //! program around them.
 
-use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Registry, filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -19,14 +26,19 @@ pub enum LogFormat {
 /// The flags by which every program is told what to log.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
-    /// What is logged, as a `tracing` filter.
+    /// What is logged: a level, or levels of single parts, such as info,kyros_sidecar=debug.
     #[arg(long, env = "KYROS_LOG", default_value = "info", global = true)]
     pub log: String,
+    /// A file with such a filter, which counts instead while it is there; it may change at any time.
+    #[arg(long, env = "KYROS_LOG_FILTER_FILE", global = true)]
+    pub log_filter_file: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
     pub log_format: LogFormat,
 }
 
+/// How often the filter's file is looked at.
+const FILTER_FILE_EVERY: Duration = Duration::from_secs(1);
 /// A part that does not answer in this time is not well.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
@@ -39,7 +51,7 @@ pub async fn run_program<E: std::fmt::Display>(
     main: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
     crate::crypto::install_provider();
-    if let Err(error) = start(&logs.log, logs.log_format) {
+    if let Err(error) = start(logs) {
         eprintln!("{name}: {error}");
         return ExitCode::from(EX_USAGE);
     }
@@ -79,13 +91,14 @@ pub async fn healthcheck_as(url: &url::Url, host: Option<&str>) -> ExitCode {
     }
 }
 
-/// Starts logging. `filter` is a `tracing` filter such as `info` or `kyros_sidecar=debug`.
+/// Starts logging.
 ///
 /// Secrets cannot reach a log line by themselves: [`crate::Secret`] has no `Debug`, and token-bearing structs derive none.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
+pub fn start(logs: &LogArgs) -> Result<(), String> {
+    let given = parse(&logs.log)?;
+    let (filter, handle) = reload::Layer::new(given.clone());
     let terminal = std::io::stderr().is_terminal();
-    let json = match format {
+    let json = match logs.log_format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
@@ -96,5 +109,34 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     } else {
         registry.with(fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr)).try_init()
     };
-    result.map_err(|error| error.to_string())
+    result.map_err(|error| error.to_string())?;
+    if let Some(file) = logs.log_filter_file.clone() {
+        let watch = move || follow(&file, &given, &handle);
+        std::thread::Builder::new().name("log-filter".to_owned()).spawn(watch).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn parse(filter: &str) -> Result<Targets, String> {
+    filter.trim().parse().map_err(|error| format!("log filter {filter:?}: {error}"))
+}
+
+/// Follows the filter's file for as long as the process lives. Its authority is the file's: whoever may write it (by
+/// `kubectl`, say) may decide what is logged, and no port takes such orders.
+fn follow(file: &Path, given: &Targets, handle: &reload::Handle<Targets, Registry>) {
+    let mut seen = None;
+    loop {
+        let text = std::fs::read_to_string(file).ok();
+        if text != seen {
+            match text.as_deref().map_or_else(|| Ok(given.clone()), parse) {
+                Ok(filter) => {
+                    let _ = handle.reload(filter);
+                    tracing::info!(filter = text.as_deref().map_or("as at the start", str::trim), "log filter changed");
+                }
+                Err(error) => tracing::warn!(error, "the log filter stays as it is"),
+            }
+            seen = text;
+        }
+        std::thread::sleep(FILTER_FILE_EVERY);
+    }
 }

@@ -57,6 +57,19 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     pub(crate) async fn start(upstream: impl std::fmt::Display, extra: &[(&str, &str)]) -> Self {
+        Self::start_with(upstream, extra, Stdio::null()).await
+    }
+
+    /// The same, with its log in a file.
+    pub(crate) async fn start_logging(
+        upstream: impl std::fmt::Display,
+        extra: &[(&str, &str)],
+        log: &std::path::Path,
+    ) -> Self {
+        Self::start_with(upstream, extra, std::fs::File::create(log).unwrap().into()).await
+    }
+
+    async fn start_with(upstream: impl std::fmt::Display, extra: &[(&str, &str)], log: Stdio) -> Self {
         install_provider();
         let issuer = Issuer::generate(ISSUER).unwrap();
         let keys = std::env::temp_dir().join(format!("kyros-jwks-{}.json", random_id()));
@@ -72,7 +85,7 @@ impl Sidecar {
             .env("KYROS_DASHBOARD", "clv")
             .envs(extra.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
