@@ -17,8 +17,9 @@ COPY . .
 RUN --mount=type=cache,id=kyros-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=kyros-target,target=/src/target \
     cargo build --release --locked --workspace \
-        --bin kyros-api --bin kyros-controller --bin kyros-sidecar --bin kyros-clv --bin kyros-risk \
-        --bin kyros-demo-data \
+        --bin kyros-api --bin kyros-controller --bin kyros-clv --bin kyros-risk --bin kyros-demo-data \
+    && cargo build --profile sidecar --locked --package kyros-sidecar \
+    && install target/sidecar/kyros-sidecar target/release/ \
     && containers/rootfs target/release /out
 
 FROM ${PROGRAMS} AS programs

@@ -26,7 +26,8 @@ pub enum BenchCommand {
     /// round. Proxies have one CPU to themselves; the upstream and the load share another.
     #[cfg(target_os = "linux")]
     #[command(after_help = "Examples:
-  cargo build --release --workspace --bins && target/release/kyros bench sidecar
+  cargo build --release --workspace --bins && cargo build --profile sidecar --package kyros-sidecar
+  target/release/kyros bench sidecar
 
   # Another proxy in front of the same upstream, which verifies the same tokens:
   kyros bench sidecar --keys keys --prepare

@@ -77,6 +77,9 @@ pub struct SidecarArgs {
     /// A file with another token for that proxy; read again before each of its turns.
     #[arg(long = "peer-token", value_name = "NAME=FILE")]
     pub peer_tokens: Vec<Named<PathBuf>>,
+    /// The sidecar to measure; by default that of `cargo build --profile sidecar --package kyros-sidecar`.
+    #[arg(long, value_name = "FILE")]
+    pub sidecar: Option<PathBuf>,
     /// Keep the keys here, so that another proxy can verify the same tokens: jwks.json, public.pem, token.
     #[arg(long, value_name = "FOLDER")]
     pub keys: Option<PathBuf>,
@@ -221,8 +224,16 @@ impl Bench {
     fn start(arguments: &SidecarArgs, keys: &Keys, cores: Cores) -> anyhow::Result<Self> {
         let peers = peers(&arguments.peers, &arguments.peer_pids, &arguments.peer_tokens)?;
         let kyros = std::env::current_exe()?;
-        let sidecar = own_folder(&kyros).join(SIDECAR);
-        ensure!(sidecar.exists(), "{} is missing: cargo build --release --workspace --bins", sidecar.display());
+        let sidecar = match &arguments.sidecar {
+            Some(sidecar) => std::path::absolute(sidecar)?,
+            // The profile that images are made with, whose folder stands beside this program's.
+            None => own_folder(&kyros).join("../sidecar").join(SIDECAR),
+        };
+        ensure!(
+            sidecar.exists(),
+            "{} is missing: cargo build --profile sidecar --package kyros-sidecar",
+            sidecar.display()
+        );
         let starter = Starter { cores, kyros, sidecar, jwks: keys.jwks_file(), issuer: ISSUER };
 
         let folder = tempfile::tempdir()?;
