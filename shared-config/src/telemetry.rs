@@ -26,7 +26,7 @@ pub enum LogFormat {
 /// The flags by which every program is told what to log.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
-    /// What is logged: a level, or levels of single parts, such as info,kyros_sidecar=debug.
+    /// What is logged: a level, or levels of single parts, such as `info,kyros_sidecar=debug`.
     #[arg(long, env = "KYROS_LOG", default_value = "info", global = true)]
     pub log: String,
     /// A file with such a filter, which counts instead while it is there; it may change at any time.

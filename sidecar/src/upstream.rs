@@ -26,6 +26,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use kyros_http_server::Stream;
+use memchr::memmem;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -50,9 +51,11 @@ const POOL_SIZE: usize = 64;
 const MAX_HEAD: usize = 64 * 1024;
 /// Read and write buffers of a busy connection grow up to this.
 const MAX_BUFFER: usize = 128 * 1024;
-/// Bytes that an upstream may send until an answer's head is complete: the head, what is read along with it, and a few
-/// interim answers (1xx), which would otherwise have no end.
-const MAX_BEFORE_ANSWER: usize = MAX_HEAD + MAX_BUFFER;
+/// Bytes that an upstream may send until an answer's head has been taken: the head, and the part of the body that is read along
+/// with it. hyper's buffer grows beyond what it is told, and it reads no more of a body than once before it is asked to.
+const MAX_BEFORE_ANSWER: usize = 1024 * 1024;
+/// Interim answers (1xx) to one request.
+const MAX_INTERIM: usize = 10;
 /// For so long a request is only waited for; after that its authority is watched too. Far below the second in which a
 /// revocation must be felt, and longer than nearly all requests take.
 const UNWATCHED: Duration = Duration::from_millis(200);
@@ -265,7 +268,7 @@ impl Upstream {
             Refusal::UPSTREAM_DOWN
         })?;
         let allowance = Allowance::default();
-        let bounded = Bounded { stream, allowance: allowance.clone() };
+        let bounded = Bounded { stream, allowance: allowance.clone(), interim: 0 };
         let (requests, connection) = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
@@ -363,6 +366,10 @@ impl Allowance {
         self.0.store(bytes, Ordering::Relaxed);
     }
 
+    fn is_limited(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != usize::MAX
+    }
+
     /// Takes what was read off the allowance; false when it was more.
     fn spend(&self, bytes: usize) -> bool {
         let left = self.0.load(Ordering::Relaxed);
@@ -378,9 +385,22 @@ impl Allowance {
 pub(crate) struct Bounded {
     stream: Stream,
     allowance: Allowance,
+    interim: usize,
 }
 
 impl Bounded {
+    /// Counts interim answers; false when there are too many. Nearly every read begins with the answer itself, or is of its
+    /// body, and is not looked at any further.
+    fn may_be_interim(&mut self, read: &[u8]) -> bool {
+        const INTERIM: &[u8] = b"HTTP/1.1 1";
+        if !self.allowance.is_limited() || (self.interim == 0 && !read.starts_with(INTERIM)) {
+            self.interim = 0;
+            return true;
+        }
+        self.interim += memmem::find_iter(read, INTERIM).count();
+        self.interim <= MAX_INTERIM
+    }
+
     /// The socket alone, for what comes after HTTP.
     pub(crate) fn into_stream(self) -> Stream {
         self.stream
@@ -392,7 +412,8 @@ impl AsyncRead for Bounded {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if polled.is_ready() && !this.allowance.spend(buffer.filled().len() - before) {
+        let read = &buffer.filled()[before..];
+        if polled.is_ready() && !(this.may_be_interim(read) && this.allowance.spend(read.len())) {
             return Poll::Ready(Err(io::Error::other("the upstream sends without answering")));
         }
         polled

@@ -93,3 +93,22 @@ async fn a_dashboard_cannot_switch_protocols_unasked() {
     let answer = sidecar.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_large_answer_that_comes_in_one_piece_is_taken_whole() {
+    let body = "k".repeat(1024 * 1024);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (address, _) = upstream(answer.leak()).await;
+    let sidecar = Sidecar::start(address, &[]).await;
+    let token = sidecar.token("acme", "clv");
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");
+    for _ in 0..200 {
+        let answer = sidecar.ask(&format!("{head}Connection: close\r\n\r\n")).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with(&body[..1000]),
+            "{}",
+            &answer[..300.min(answer.len())]
+        );
+        assert!(answer.len() > body.len());
+    }
+}
