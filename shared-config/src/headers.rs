@@ -31,11 +31,12 @@ pub const SIDECAR_PREFIX: &str = "/.kyros/";
 pub const CALLBACK_PATH: &str = "/.kyros/callback";
 
 /// Names equal to one of these, once lower-cased and with `_` and `.` as `-`, come from outside only to deceive.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 9] = [
     "authorization",
     "forwarded",
     "proxy",
     "remote-user",
+    "tenant-id",
     "x-http-method-override",
     "x-real-ip",
     "x-request-id",
@@ -63,7 +64,8 @@ pub fn is_reserved(name: &str) -> bool {
         return true;
     }
     // Asked of every header of every request: hardly any begins like a reserved one.
-    if !matches!(name.as_bytes().first(), Some(b'a' | b'A' | b'f' | b'F' | b'p' | b'P' | b'r' | b'R' | b'x' | b'X')) {
+    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    if !matches!(first, Some(b'a' | b'f' | b'p' | b'r' | b't' | b'x')) {
         return false;
     }
     let starts_with = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
@@ -142,6 +144,9 @@ mod tests {
             assert!(selects_tenant(name), "{name}");
         }
         assert!(!selects_tenant("x-kyros-session"));
+        for name in ["Tenant-Id", "X-Tenant", "X-Scope-OrgID"] {
+            assert!(is_reserved(name), "{name} reaches a dashboard");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::token::{MAX_KID_LENGTH, algorithm_named};
+use crate::token::{MAX_KID_LENGTH, algorithm_named, read_object};
 
 /// Largest key-set document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -58,7 +58,6 @@ struct Document {
 #[derive(Deserialize)]
 struct PublishedKey {
     kty: String,
-    kid: Option<String>,
     alg: Option<String>,
     #[serde(rename = "use")]
     usage: Option<String>,
@@ -76,8 +75,7 @@ impl KeySet {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(KeySetError::TooLarge);
         }
-        let document: Document =
-            serde_json::from_slice(document).map_err(|error| KeySetError::Syntax(error.to_string()))?;
+        let document: Document = read_object(document).map_err(|error| KeySetError::Syntax(error.to_string()))?;
         if document.keys.len() > MAX_KEYS {
             return Err(KeySetError::TooLarge);
         }
@@ -87,11 +85,12 @@ impl KeySet {
             if value.get("kty").and_then(|kty| kty.as_str()) == Some("oct") {
                 return Err(KeySetError::Symmetric);
             }
-            let Ok(published) = serde_json::from_value::<PublishedKey>(value) else { continue };
-            let Some(kid) = published.kid.clone() else { continue };
+            // Before the rest is read: a key that is of no use here may still claim another one's id.
+            let Some(kid) = value.get("kid").and_then(|kid| kid.as_str()).map(str::to_owned) else { continue };
             if !seen.insert(kid.clone()) {
                 return Err(KeySetError::DuplicateKid(kid));
             }
+            let Ok(published) = serde_json::from_value::<PublishedKey>(value) else { continue };
             if kid.is_empty() || kid.len() > MAX_KID_LENGTH {
                 continue;
             }
@@ -230,6 +229,13 @@ mod tests {
             set["keys"].as_array_mut().unwrap().push(copy);
         });
         assert!(matches!(twice.err(), Some(KeySetError::DuplicateKid(_))));
+        let beside_a_broken_one = set_with(|set| {
+            let broken = serde_json::json!({"kty": 5, "kid": set["keys"][0]["kid"]});
+            set["keys"].as_array_mut().unwrap().push(broken);
+        });
+        assert!(matches!(beside_a_broken_one.err(), Some(KeySetError::DuplicateKid(_))));
+        let as_array = set_with(|set| *set = serde_json::json!([set["keys"]]));
+        assert!(matches!(as_array.err(), Some(KeySetError::Syntax(_))));
         let many = set_with(|set| set["keys"] = serde_json::json!(vec![serde_json::json!({}); MAX_KEYS + 1]));
         assert_eq!(many.err(), Some(KeySetError::TooLarge));
         assert!(matches!(KeySet::parse(b"<html>").err(), Some(KeySetError::Syntax(_))));

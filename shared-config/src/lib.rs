@@ -31,6 +31,9 @@ pub mod claims;
 pub mod clock;
 pub mod cluster_keys;
 pub mod crypto;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod headers;
 mod http_client;
 pub mod issuer;

@@ -102,7 +102,8 @@ impl PublicUrl {
         let lower = host_header.to_ascii_lowercase();
         let (name, port) = match lower.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() => {
-                (name, port.parse::<u16>().ok())
+                let Ok(port) = port.parse::<u16>() else { return Site::Unknown };
+                (name, Some(port))
             }
             Some(_) if lower.starts_with('[') => (lower.as_str(), None),
             Some(_) => return Site::Unknown,
@@ -210,6 +211,14 @@ mod tests {
         ] {
             assert_eq!(url.site_of(strange), Site::Unknown, "{strange}");
         }
+    }
+
+    #[test]
+    fn a_port_that_is_none_does_not_stand_for_the_default_one() {
+        let url: PublicUrl = "http://kyros.localhost".parse().unwrap();
+        assert_eq!(url.site_of("kyros.localhost:80"), Site::Portal);
+        assert_eq!(url.site_of("kyros.localhost:65616"), Site::Unknown);
+        assert_eq!(url.site_of("clv--acme.kyros.localhost:99999"), Site::Unknown);
     }
 
     #[test]

@@ -66,7 +66,15 @@ impl<'a> UnverifiedToken<'a> {
 
 fn from_base64url_json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, ()> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| ())?;
-    serde_json::from_slice(&bytes).map_err(|_| ())
+    read_object(&bytes).map_err(|_| ())
+}
+
+/// Reads a JSON object and nothing else: a derived struct would also take its members from an array, in their order.
+pub(crate) fn read_object<T: serde::de::DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(serde::de::Error::custom("not an object"));
+    }
+    serde_json::from_slice(json)
 }
 
 /// What the header's `typ` must be for a kind of token (RFC 8725, section 3.11).
@@ -133,6 +141,7 @@ mod tests {
             r#"{"alg":"ES256","alg":"none","kid":"k"}"#,
             r#"{"alg":5,"kid":"k"}"#,
             "[]",
+            r#"["ES256","at+jwt","k"]"#,
         ] {
             assert!(UnverifiedToken::parse(&with_header(header)).is_err(), "{header}");
         }

@@ -116,7 +116,11 @@ struct Policy<'a> {
 }
 
 /// Header, key and signature; then the claims are worth reading.
-fn check_signature<'a>(token: &'a str, keys: &KeyRing, typ: TokenType) -> Result<UnverifiedToken<'a>, VerifyError> {
+pub(crate) fn check_signature<'a>(
+    token: &'a str,
+    keys: &KeyRing,
+    typ: TokenType,
+) -> Result<UnverifiedToken<'a>, VerifyError> {
     let unverified = UnverifiedToken::parse(token)?;
     if !typ.accepts(unverified.header.typ.as_deref()) {
         return Err(VerifyError::Type);
@@ -188,6 +192,10 @@ impl TenantVerifier {
 
     /// Verifies with the keys at hand. The only source of a [`TenantScope`].
     pub fn verify(&self, token: &str) -> Result<TenantScope, VerifyError> {
+        self.verify_at(token, unix_now())
+    }
+
+    pub(crate) fn verify_at(&self, token: &str, now: i64) -> Result<TenantScope, VerifyError> {
         let unverified = check_signature(token, &self.keys, TokenType::AccessToken)?;
         let claims: TenantClaims = unverified.claims()?;
         let audience = claims.dashboard.audience();
@@ -197,7 +205,7 @@ impl TenantVerifier {
             typ: TokenType::AccessToken,
             max_life: TENANT_TOKEN_LIFE,
         };
-        check_claims(&claims, &policy, unix_now())?;
+        check_claims(&claims, &policy, now)?;
         for id in [&claims.sid, &claims.jti, &claims.tenant_uid, &claims.client_id] {
             if id.is_empty() || id.len() > MAX_ID_LENGTH {
                 return Err(VerifyError::Claims);

@@ -219,28 +219,33 @@ fn unavailable(error: reqwest::Error) -> ApiError {
 
 /// One server-sent event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Event {
-    id: String,
-    name: String,
-    data: String,
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) data: String,
 }
 
 /// Takes `text/event-stream` apart (HTML Living Standard, section 9.2.6), as far as our own API uses it.
-struct EventParser {
+pub(crate) struct EventParser {
     buffer: Vec<u8>,
     event: Event,
     limit: usize,
 }
 
 impl EventParser {
-    fn up_to(limit: usize) -> Self {
+    pub(crate) fn up_to(limit: usize) -> Self {
         Self { buffer: Vec::new(), event: Event::default(), limit }
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ApiError> {
+    /// The limit holds for every line and for an event's data, so that it does not matter how the stream is cut.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ApiError> {
+        let too_large = || ApiError::Unavailable("event too large".into());
         self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
         while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+            if end > self.limit {
+                return Err(too_large());
+            }
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches(['\n', '\r']);
@@ -256,9 +261,12 @@ impl EventParser {
                 Some(("data", value)) => self.event.data.push_str(value),
                 _ => (),
             }
+            if self.event.data.len() > self.limit {
+                return Err(too_large());
+            }
         }
-        if self.buffer.len() > self.limit || self.event.data.len() > self.limit {
-            return Err(ApiError::Unavailable("event too large".into()));
+        if self.buffer.len() > self.limit {
+            return Err(too_large());
         }
         Ok(events)
     }
@@ -286,5 +294,15 @@ mod tests {
     fn an_endless_line_is_not_kept() {
         let mut parser = EventParser::up_to(MAX_EVENT_BYTES);
         assert!(parser.push(&vec![b'a'; MAX_EVENT_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn an_event_is_too_large_however_the_stream_is_cut() {
+        for stream in [&b"data: 123456789\n\n"[..], b"data:1234\ndata:1234\ndata:1234\n\n"] {
+            for step in 1..=stream.len() {
+                let mut parser = EventParser::up_to(10);
+                assert!(stream.chunks(step).any(|piece| parser.push(piece).is_err()), "{step}");
+            }
+        }
     }
 }

@@ -52,7 +52,8 @@ pub(crate) fn strip_ours(headers: &mut HeaderMap) {
 
 fn is_ours(pair: &[u8]) -> bool {
     let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    std::str::from_utf8(name).is_ok_and(is_kyros_cookie)
+    // Not only UTF-8: the dashboard decides how it reads the bytes behind "kyros-".
+    is_kyros_cookie(&String::from_utf8_lossy(name))
 }
 
 /// Drops from an answer what a dashboard may not set: a cookie of ours, or one for a parent domain, which would reach
@@ -122,6 +123,18 @@ mod tests {
         assert_eq!(value_of(&lines, "kyros-app").unwrap(), Some("x"));
         strip_ours(&mut lines);
         assert_eq!(lines[header::COOKIE].as_bytes(), "name=Jos\u{e9}".as_bytes());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_still_ours() {
+        let strange = HeaderValue::from_bytes(b"kyros-\xff=x").unwrap();
+        let mut lines = HeaderMap::new();
+        lines.insert(header::COOKIE, strange.clone());
+        strip_ours(&mut lines);
+        assert!(lines.is_empty());
+        lines.insert(header::SET_COOKIE, strange);
+        filter_set_cookies(&mut lines);
+        assert!(lines.is_empty());
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn keep_redirect_here(headers: &mut HeaderMap, upstream: &UpstreamAddress) {
     if is_loopback
         && target.port_u16() == Some(port)
         && let Some(path) = target.path_and_query()
-        && let Ok(path) = HeaderValue::from_str(path.as_str())
+        // A browser takes `//name` and `/\name` for another host.
+        && let Ok(path) = HeaderValue::from_str(&format!("/{}", path.as_str().trim_start_matches(['/', '\\'])))
     {
         headers.insert(header::LOCATION, path);
     }
@@ -157,21 +158,19 @@ fn keep_redirect_here(headers: &mut HeaderMap, upstream: &UpstreamAddress) {
 /// No shared cache may keep a tenant's answer: `public` and `s-maxage` go, `private` comes.
 fn make_private(headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
-    let stated = headers.get(header::CACHE_CONTROL);
-    if stated.is_none_or(|value| matches!(value.as_bytes(), b"no-store" | b"private, no-store")) {
+    let mut lines = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
+    if matches!((lines.next(), lines.next()), (None, _) | (Some(b"no-store" | b"private, no-store"), None)) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         return;
     }
-    let stated = stated.and_then(|value| value.to_str().ok());
-    let directives: Vec<&str> = stated
-        .unwrap_or("no-store")
-        .split(',')
-        .map(str::trim)
-        .filter(|directive| {
-            let lower = directive.to_ascii_lowercase();
-            !lower.is_empty() && lower != "public" && lower != "private" && !lower.starts_with("s-maxage")
-        })
-        .collect();
+    let lines: Result<Vec<&str>, _> = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::to_str).collect();
+    // A quoted list of fields cannot be taken apart at its commas; what is not understood is not stored.
+    let stated = lines.map(|lines| lines.join(",")).ok().filter(|text| !text.is_empty() && !text.contains('"'));
+    let is_kept = |directive: &&str| {
+        let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+        !directive.is_empty() && name != "public" && name != "private" && !name.starts_with("s-maxage")
+    };
+    let directives = stated.as_deref().unwrap_or("no-store").split(',').map(str::trim).filter(is_kept);
     let private = std::iter::once("private").chain(directives).collect::<Vec<_>>().join(", ");
     headers.insert(
         header::CACHE_CONTROL,
@@ -192,6 +191,9 @@ mod tests {
         for (location, expected) in [
             ("http://127.0.0.1:8050/a?b=c", "/a?b=c"),
             ("http://localhost:8050", "/"),
+            ("http://localhost:8050?b=c", "/?b=c"),
+            ("http://localhost:8050//evil.example/a", "/evil.example/a"),
+            (r"http://localhost:8050/\evil.example", "/evil.example"),
             ("http://localhost:8051/a", "http://localhost:8051/a"),
             ("https://elsewhere.example:8050/a", "https://elsewhere.example:8050/a"),
             ("//evil/a", "//evil/a"),
@@ -254,6 +256,21 @@ mod tests {
         assert!(!answer.keys().any(|name| name.as_str().starts_with("access-control-")));
         assert_eq!(answer["cross-origin-resource-policy"], "same-origin");
         assert_eq!(answer["x-request-id"], "r1");
+    }
+
+    #[test]
+    fn every_line_on_caching_counts() {
+        for (lines, expected) in [
+            (&["max-age=60", "no-store"][..], "private, max-age=60, no-store"),
+            (&["no-store", "max-age=60"], "private, no-store, max-age=60"),
+            (&["max-age=60, PUBLIC=1", "s-maxage = 9"], "private, max-age=60"),
+            (&["private=\"set-cookie, x-own\", max-age=60"], "private, no-store"),
+        ] {
+            let mut answer: HeaderMap =
+                lines.iter().map(|line| (header::CACHE_CONTROL, line.parse().unwrap())).collect();
+            make_private(&mut answer);
+            assert_eq!(answer.get_all(header::CACHE_CONTROL).iter().collect::<Vec<_>>(), [expected], "{lines:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ mod bodies;
 mod cookies;
 mod egress;
 mod finish;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 pub mod gateway;
 mod guard;

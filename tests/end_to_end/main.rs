@@ -3,6 +3,7 @@
 mod attacks;
 mod browser;
 mod compose;
+mod frameworks;
 mod kubernetes;
 mod lifecycle;
 mod matrix;
