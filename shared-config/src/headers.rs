@@ -109,7 +109,11 @@ impl CookieNames {
 
 /// Whether a cookie belongs to Kyros and must not reach a dashboard, nor be set by one.
 pub fn is_kyros_cookie(name: &str) -> bool {
-    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
+    // Without regard to case or quotes: how a dashboard's library reads a name is its own affair.
+    let name = name.trim_start_matches('"');
+    let without = |prefix: &str| name.get(..prefix.len()).filter(|start| start.eq_ignore_ascii_case(prefix));
+    let prefix = without("__Host-").or_else(|| without("__Secure-")).map_or(0, str::len);
+    let bare = &name[prefix..];
     bare.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("kyros-"))
 }
 

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -52,6 +56,10 @@ pub(crate) struct Passing {
     /// Armed when the body is waited for the first time: most are there by then.
     timer: Option<Pin<Box<Sleep>>>,
     watch: Watch,
+    /// Whether all has been read; somebody may hold the other end.
+    is_read: Option<Arc<AtomicBool>>,
+    /// Frames that were asked for, where somebody counts them.
+    frames: Option<Arc<AtomicUsize>>,
     /// Given back at the end.
     lease: Option<Lease>,
     /// Told how many bytes passed, whatever ends the body.
@@ -68,6 +76,19 @@ enum Watch {
     Begun {
         _task: Task,
     },
+}
+
+/// Resolves when the count stays the same for so long.
+async fn stalls(count: &AtomicUsize, idle: Duration) {
+    let mut before = usize::MAX;
+    loop {
+        let now = count.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(idle).await;
+    }
 }
 
 /// A task that ends with this value.
@@ -93,13 +114,19 @@ impl Drop for Task {
 }
 
 impl Watch {
-    fn begin(&mut self) {
+    /// Watches the authority, and that frames are asked for: a client that reads no more holds its connection and the
+    /// dashboard's no longer than a dashboard that says no more.
+    fn begin(&mut self, frames: &mut Option<Arc<AtomicUsize>>, idle: Duration) {
         if let Self::Due(_) = self
             && let Self::Due(due) = std::mem::replace(self, Self::None)
         {
             let (authority, revocations, connection) = *due;
+            let count = frames.insert(Arc::default()).clone();
             let watch = async move {
-                authority.ended(revocations).await;
+                tokio::select! {
+                    () = authority.ended(revocations) => (),
+                    () = stalls(&count, idle) => (),
+                }
                 connection.cut();
             };
             *self = Self::Begun { _task: Task::spawn(watch) };
@@ -117,7 +144,17 @@ impl Body {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self::Passing(Box::new(Passing::new(incoming, limit, idle)))
+        let mut passing = Passing::new(incoming, limit, idle);
+        passing.is_read = Some(Arc::default());
+        Self::Passing(Box::new(passing))
+    }
+
+    /// Tells whether an upload has been read to its end; nothing where there is none.
+    pub(crate) fn is_read(&self) -> Option<Arc<AtomicBool>> {
+        match self {
+            Self::Passing(passing) => passing.is_read.clone(),
+            Self::Whole(_) => None,
+        }
     }
 
     /// What an upstream answers. The connection goes back to its pool when all has been read.
@@ -168,12 +205,23 @@ impl Default for Body {
 
 impl Passing {
     fn new(inner: Incoming, left: u64, idle: Duration) -> Self {
-        Self { inner, left, passed: 0, idle, timer: None, watch: Watch::None, lease: None, on_end: None }
+        Self {
+            inner,
+            left,
+            passed: 0,
+            idle,
+            timer: None,
+            watch: Watch::None,
+            is_read: None,
+            frames: None,
+            lease: None,
+            on_end: None,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.passed > 0 {
-            self.watch.begin();
+            self.watch.begin(&mut self.frames, self.idle);
         }
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -181,6 +229,9 @@ impl Passing {
                     // Trailers could carry what the header rules removed.
                     let Ok(data) = frame.into_data() else { continue };
                     self.passed += data.len() as u64;
+                    if let Some(frames) = &self.frames {
+                        frames.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.left = self.left.checked_sub(data.len() as u64).ok_or(CutOff::TooLarge)?;
                     if let Some(timer) = &mut self.timer {
                         timer.as_mut().reset(Instant::now() + self.idle);
@@ -202,7 +253,7 @@ impl Passing {
                     if timer.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Some(Err(CutOff::Idle.into())));
                     }
-                    self.watch.begin();
+                    self.watch.begin(&mut self.frames, self.idle);
                     return Poll::Pending;
                 }
             }
@@ -212,6 +263,9 @@ impl Passing {
 
 impl Passing {
     fn give_back(&mut self) {
+        if let Some(is_read) = &self.is_read {
+            is_read.store(true, Ordering::Relaxed);
+        }
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }

@@ -127,7 +127,10 @@ pub(crate) fn rewrite_response(
     // Ours, and those by which a dashboard would open its answers to the pages of other tenants' hosts: to a browser these
     // are of the same site, so it sends them this tenant's cookies.
     let is_ours = |name: &str| name.starts_with("x-kyros-") || name.starts_with("access-control-");
-    remove_all(headers, |name| is_ours(name) || is_hop_by_hop(name) || FROM_DASHBOARDS_DROPPED.contains(&name));
+    keep_one_length(headers);
+    remove_all(headers, |name| {
+        is_ours(name) || is_hop_by_hop(name) || FROM_DASHBOARDS_DROPPED.contains(&name) || speaks_to_proxies(name)
+    });
     cookies::filter_set_cookies(headers);
     keep_redirect_here(headers, upstream);
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -138,20 +141,44 @@ pub(crate) fn rewrite_response(
     headers.insert(headers::REQUEST_ID, request_id);
 }
 
+/// What a cache or a server in front would obey: caching of its own, or files to send in the answer's place. How long an event
+/// stream may be held back (`X-Accel-Buffering`) is a dashboard's to say.
+fn speaks_to_proxies(name: &str) -> bool {
+    name.ends_with("cdn-cache-control")
+        || (name.starts_with("x-accel-") && name != "x-accel-buffering")
+        || matches!(name, "x-sendfile" | "x-lighttpd-send-file")
+}
+
+/// A length beside `Transfer-Encoding`, or one that is not one plain number, is not passed on: what hyper read is what counts
+/// (RFC 9112, sections 6.1 and 6.3).
+fn keep_one_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return };
+    let is_plain = first.as_bytes().iter().all(u8::is_ascii_digit) && !first.is_empty();
+    if !is_plain || lengths.next().is_some() || headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
 /// A dashboard that takes its own loopback address for its name would send the browser there. Where else it sends people is
 /// its own affair; the sidecar follows nothing.
 fn keep_redirect_here(headers: &mut HeaderMap, upstream: &UpstreamAddress) {
     let Some(port) = upstream.port() else { return };
     let Some(location) = headers.get(header::LOCATION).and_then(|to| to.to_str().ok()) else { return };
-    let Ok(target) = location.parse::<Uri>() else { return };
+    // `http::Uri` forgets a fragment, which the browser is meant to see.
+    let (address, fragment) = location.split_once('#').map_or((location, None), |(a, f)| (a, Some(f)));
+    let Ok(target) = address.parse::<Uri>() else { return };
     let is_loopback = matches!(target.host(), Some("localhost" | "127.0.0.1" | "0.0.0.0" | "[::1]"));
     if is_loopback
         && target.port_u16() == Some(port)
         && let Some(path) = target.path_and_query()
-        // A browser takes `//name` and `/\name` for another host.
-        && let Ok(path) = HeaderValue::from_str(&format!("/{}", path.as_str().trim_start_matches(['/', '\\'])))
     {
-        headers.insert(header::LOCATION, path);
+        // A browser takes `//name` and `/\name` for another host.
+        let path = path.as_str().trim_start_matches(['/', '\\']);
+        let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+        if let Ok(here) = HeaderValue::from_str(&format!("/{path}{fragment}")) {
+            headers.insert(header::LOCATION, here);
+        }
     }
 }
 
@@ -191,6 +218,7 @@ mod tests {
         for (location, expected) in [
             ("http://127.0.0.1:8050/a?b=c", "/a?b=c"),
             ("http://localhost:8050", "/"),
+            ("http://localhost:8050/a#b", "/a#b"),
             ("http://localhost:8050?b=c", "/?b=c"),
             ("http://localhost:8050//evil.example/a", "/evil.example/a"),
             (r"http://localhost:8050/\evil.example", "/evil.example"),

@@ -13,7 +13,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -149,6 +149,9 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     /// The upstream said that this was the connection's last answer; it may look open for a moment longer.
     is_last: bool,
+    /// Whether the request's body has been read to its end. An answer that comes before leaves a connection on which the
+    /// rest would still be sent, and a client that would still be read from.
+    is_read: Option<Arc<AtomicBool>>,
 }
 
 impl Lease {
@@ -159,7 +162,7 @@ impl Lease {
 
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self) {
-        if self.is_last {
+        if self.is_last || self.is_read.is_some_and(|is_read| !is_read.load(Ordering::Relaxed)) {
             return;
         }
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -285,6 +288,7 @@ impl Upstream {
 
     fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {
         sender.allowance.set(MAX_BEFORE_ANSWER);
+        let is_read = request.body().is_read();
         let answer = sender.requests.try_send_request(request);
         let pool = self.0.clone();
         Box::pin(async move {
@@ -292,16 +296,18 @@ impl Upstream {
                 Ok(response) => {
                     sender.allowance.set(usize::MAX);
                     let is_last = is_last(&response);
-                    Ok(Answer { response, lease: Lease { sender, pool, is_last } })
+                    Ok(Answer { response, lease: Lease { sender, pool, is_last, is_read } })
                 }
                 Err(mut failed) => {
+                    // Half an answer is an answer: the request was seen, and is not sent again.
+                    let is_silent = sender.allowance.is(MAX_BEFORE_ANSWER);
                     let unsent = failed.take_message().map(Box::new);
                     let error = failed.into_error();
                     let refusal = if is_too_large(&error) { Refusal::TOO_LARGE } else { Refusal::UPSTREAM_BROKEN };
                     if unsent.is_none() {
                         tracing::debug!(%error, upstream = %pool.address, "no answer");
                     }
-                    Err(Failed { unsent, is_incomplete: is_closed_by_upstream(&error), refusal })
+                    Err(Failed { unsent, is_incomplete: is_silent && is_closed_by_upstream(&error), refusal })
                 }
             }
         })
@@ -364,6 +370,10 @@ struct Allowance(Arc<AtomicUsize>);
 impl Allowance {
     fn set(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn is(&self, bytes: usize) -> bool {
+        self.0.load(Ordering::Relaxed) == bytes
     }
 
     fn is_limited(&self) -> bool {
