@@ -126,6 +126,8 @@ impl Starter {
             .env("KYROS_JWKS", &self.jwks)
             .env("KYROS_ISSUER", self.issuer)
             .env("KYROS_DASHBOARD", DASHBOARD)
+            // All the load is one person's, whose sockets would otherwise end at 64.
+            .env("KYROS_MAX_SOCKETS_PER_SESSION", "4096")
             .stdin(Stdio::null());
         self.cores.start_proxy(&mut command)
     }
