@@ -5,47 +5,18 @@ mod common;
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use kyros_api::{Api, ApiSettings};
-use kyros_metadata::{
-    Branding, Change, CompleteList, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord, Writer,
-};
+use kyros_metadata::{Change, CompleteList, Writer};
 use kyros_shared_config::crypto::{install_provider, random_id, sha256_base64url};
 use reqwest::{RequestBuilder, Response, header, redirect};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use common::settings;
+use common::{acme, clv, settings};
 
 const PORTAL: &str = "http://kyros.localhost:8080";
 const CALLBACK: &str = "http://clv--acme.kyros.localhost:8080/.kyros/callback";
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
-
-fn acme(allowed_origins: &[&str]) -> TenantRecord {
-    TenantRecord {
-        id: "acme".parse().unwrap(),
-        uid: "u1".into(),
-        generation: 1,
-        display_name: "Acme".into(),
-        suspended: false,
-        branding: Branding { accent_color: String::new(), logo_url: String::new() },
-        limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
-        allowed_origins: allowed_origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-        members: vec![Member { kind: MemberKind::User("ana".into()), roles: Vec::new() }],
-        dashboards: vec!["clv".parse().unwrap()],
-    }
-}
-
-fn clv() -> DashboardRecord {
-    DashboardRecord {
-        slug: "clv".parse().unwrap(),
-        uid: "u2".into(),
-        generation: 1,
-        title: "CLV".into(),
-        description: String::new(),
-        isolation: Isolation::Shared,
-        datasets: Vec::new(),
-    }
-}
 
 /// A browser and a sidecar, as far as the API sees them.
 struct Clients {

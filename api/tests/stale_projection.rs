@@ -5,9 +5,7 @@ mod common;
 use std::time::Duration;
 
 use kyros_api::Api;
-use kyros_metadata::{
-    Branding, CompleteList, DashboardRecord, Isolation, Limits, Member, MemberKind, TenantRecord, Writer,
-};
+use kyros_metadata::{CompleteList, Writer};
 use kyros_shared_config::{
     Issuer, TenantId,
     crypto::{install_provider, random_id},
@@ -17,34 +15,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use common::settings;
-
-fn acme() -> TenantRecord {
-    TenantRecord {
-        id: "acme".parse().unwrap(),
-        uid: "u1".into(),
-        generation: 1,
-        display_name: "Acme".into(),
-        suspended: false,
-        branding: Branding { accent_color: String::new(), logo_url: String::new() },
-        limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
-        allowed_origins: Vec::new(),
-        members: vec![Member { kind: MemberKind::User("ana".into()), roles: Vec::new() }],
-        dashboards: vec!["clv".parse().unwrap()],
-    }
-}
-
-fn clv() -> DashboardRecord {
-    DashboardRecord {
-        slug: "clv".parse().unwrap(),
-        uid: "u2".into(),
-        generation: 1,
-        title: "CLV".into(),
-        description: String::new(),
-        isolation: Isolation::Shared,
-        datasets: Vec::new(),
-    }
-}
+use common::{acme, clv, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_is_handed_out_from_a_read_model_that_nobody_confirms() {
@@ -53,7 +24,7 @@ async fn no_token_is_handed_out_from_a_read_model_that_nobody_confirms() {
     std::fs::create_dir(&home).unwrap();
     let database = home.join("metadata.db");
     let mut writer = Writer::open(&database).await.unwrap();
-    let list = CompleteList { tenants: Some(vec![acme()].into()), dashboards: Some(vec![clv()].into()) };
+    let list = CompleteList { tenants: Some(vec![acme(&[])].into()), dashboards: Some(vec![clv()].into()) };
     writer.relist(&list).await.unwrap();
     let issuer = Issuer::generate("https://people.example").unwrap();
     std::fs::write(home.join("keys.json"), issuer.jwks()).unwrap();

@@ -4,17 +4,11 @@
 //! hyper reads such a message in the one safe way, but whoever sent it expects that somebody on the way reads it in another.
 //! So the connection is marked as doubtful, and nobody is served on it any more (RFC 9112, sections 2.2, 3.2 and 6.3).
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::atomic::Ordering,
-    task::{Context, Poll},
-};
+use std::{io, sync::atomic::Ordering};
 
 use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{Connection, Stream};
+use crate::{Connection, stream::Inspect};
 
 /// A longer line is not followed any further; hyper refuses the head that it stands in.
 const MAX_LINE: usize = 64 * 1024;
@@ -161,59 +155,24 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
-/// A client's connection under watch.
-pub struct Watched {
-    stream: Stream,
+/// Marks a client's connection as soon as what was read makes it doubtful.
+pub struct ClientWatch {
     watch: FramingWatch,
     connection: Connection,
 }
 
-impl Watched {
-    pub(crate) fn new(stream: Stream, connection: Connection) -> Self {
-        Self { stream, watch: FramingWatch::default(), connection }
-    }
-
-    /// The socket alone, for what comes after HTTP.
-    pub fn into_stream(self) -> Stream {
-        self.stream
+impl ClientWatch {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { watch: FramingWatch::default(), connection }
     }
 }
 
-impl AsyncRead for Watched {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if polled.is_ready() && this.watch.is_doubtful(&buffer.filled()[before..]) {
-            this.connection.shared().is_doubtful.store(true, Ordering::Relaxed);
+impl Inspect for ClientWatch {
+    fn inspect(&mut self, read: &[u8]) -> io::Result<()> {
+        if self.watch.is_doubtful(read) {
+            self.connection.shared().is_doubtful.store(true, Ordering::Relaxed);
         }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Ok(())
     }
 }
 

@@ -33,8 +33,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
 pub use crate::{
-    framing::{FramingWatch, Watched},
-    stream::{Listener, Stream},
+    framing::{ClientWatch, FramingWatch},
+    stream::{Inspect, Inspected, Listener, Stream},
 };
 
 /// An error of a response body; it ends the connection.
@@ -154,7 +154,7 @@ where
         let service = service.clone();
         let connection = Connection::new(peer.map(|peer| peer.ip()), permit);
         let held = connection.clone();
-        let watched = Watched::new(stream, connection.clone());
+        let watched = Inspected::new(stream, ClientWatch::new(connection.clone()));
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -164,5 +164,65 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Looks at what is read from a connection, before anybody else does.
+pub trait Inspect {
+    /// Takes the bytes just read; an error ends the connection.
+    fn inspect(&mut self, read: &[u8]) -> io::Result<()>;
+}
+
+/// A connection of which every byte read is looked at first.
+#[derive(Debug)]
+pub struct Inspected<I> {
+    stream: Stream,
+    inspector: I,
+}
+
+impl<I> Inspected<I> {
+    /// Puts an inspector in front of a connection.
+    pub fn new(stream: Stream, inspector: I) -> Self {
+        Self { stream, inspector }
+    }
+
+    /// The socket alone, for what comes after HTTP.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+impl<I: Inspect + Unpin> AsyncRead for Inspected<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        Poll::Ready(this.inspector.inspect(&buffer.filled()[before..]))
+    }
+}
+
+impl<I: Unpin> AsyncWrite for Inspected<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

@@ -73,7 +73,7 @@ pub async fn healthcheck(url: &url::Url) -> ExitCode {
 pub async fn healthcheck_as(url: &url::Url, host: Option<&str>) -> ExitCode {
     crate::crypto::install_provider();
     let answer = async {
-        let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).build()?;
+        let client = crate::http_client(url).timeout(HEALTHCHECK_TIMEOUT).build()?;
         let request = host.into_iter().fold(client.get(url.clone()), |get, host| get.header(http::header::HOST, host));
         let response = request.send().await?;
         Ok::<_, reqwest::Error>((response.status(), response.text().await?))

@@ -15,6 +15,7 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use kyros_http_server::{BoxError, Connection};
 use thiserror::Error;
 use tokio::{
+    sync::Notify,
     task::AbortHandle,
     time::{Instant, Sleep},
 };
@@ -56,10 +57,8 @@ pub(crate) struct Passing {
     /// Armed when the body is waited for the first time: most are there by then.
     timer: Option<Pin<Box<Sleep>>>,
     watch: Watch,
-    /// Whether all has been read; somebody may hold the other end.
-    is_read: Option<Arc<AtomicBool>>,
-    /// Frames that were asked for, where somebody counts them.
-    frames: Option<Arc<AtomicUsize>>,
+    /// Kept where somebody looks at it.
+    progress: Option<Arc<Progress>>,
     /// Given back at the end.
     lease: Option<Lease>,
     /// Told how many bytes passed, whatever ends the body.
@@ -78,16 +77,37 @@ enum Watch {
     },
 }
 
-/// Resolves when the count stays the same for so long.
-async fn stalls(count: &AtomicUsize, idle: Duration) {
-    let mut before = usize::MAX;
-    loop {
-        let now = count.load(Ordering::Relaxed);
-        if now == before {
-            return;
+/// How far a body is, for somebody who does not hold it.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Frames that were asked for.
+    frames: AtomicUsize,
+    is_over: AtomicBool,
+    over: Notify,
+}
+
+impl Progress {
+    /// Whether all has been read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when all has been read.
+    pub(crate) async fn over(&self) {
+        while !self.is_over() {
+            self.over.notified().await;
         }
-        before = now;
-        tokio::time::sleep(idle).await;
+    }
+
+    /// Resolves when nothing is asked for during so long.
+    pub(crate) async fn stalls(&self, limit: Duration) {
+        loop {
+            let before = self.frames.load(Ordering::Relaxed);
+            tokio::time::sleep(limit).await;
+            if self.frames.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
     }
 }
 
@@ -116,16 +136,16 @@ impl Drop for Task {
 impl Watch {
     /// Watches the authority, and that frames are asked for: a client that reads no more holds its connection and the
     /// dashboard's no longer than a dashboard that says no more.
-    fn begin(&mut self, frames: &mut Option<Arc<AtomicUsize>>, idle: Duration) {
+    fn begin(&mut self, progress: &mut Option<Arc<Progress>>, idle: Duration) {
         if let Self::Due(_) = self
             && let Self::Due(due) = std::mem::replace(self, Self::None)
         {
             let (authority, revocations, connection) = *due;
-            let count = frames.insert(Arc::default()).clone();
+            let progress = progress.insert(Arc::default()).clone();
             let watch = async move {
                 tokio::select! {
                     () = authority.ended(revocations) => (),
-                    () = stalls(&count, idle) => (),
+                    () = progress.stalls(idle) => (),
                 }
                 connection.cut();
             };
@@ -145,14 +165,14 @@ impl Body {
             return Self::empty();
         }
         let mut passing = Passing::new(incoming, limit, idle);
-        passing.is_read = Some(Arc::default());
+        passing.progress = Some(Arc::default());
         Self::Passing(Box::new(passing))
     }
 
-    /// Tells whether an upload has been read to its end; nothing where there is none.
-    pub(crate) fn is_read(&self) -> Option<Arc<AtomicBool>> {
+    /// How far an upload is; nothing where there is none.
+    pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
-            Self::Passing(passing) => passing.is_read.clone(),
+            Self::Passing(passing) => passing.progress.clone(),
             Self::Whole(_) => None,
         }
     }
@@ -212,8 +232,7 @@ impl Passing {
             idle,
             timer: None,
             watch: Watch::None,
-            is_read: None,
-            frames: None,
+            progress: None,
             lease: None,
             on_end: None,
         }
@@ -221,7 +240,7 @@ impl Passing {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.passed > 0 {
-            self.watch.begin(&mut self.frames, self.idle);
+            self.watch.begin(&mut self.progress, self.idle);
         }
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -229,8 +248,8 @@ impl Passing {
                     // Trailers could carry what the header rules removed.
                     let Ok(data) = frame.into_data() else { continue };
                     self.passed += data.len() as u64;
-                    if let Some(frames) = &self.frames {
-                        frames.fetch_add(1, Ordering::Relaxed);
+                    if let Some(progress) = &self.progress {
+                        progress.frames.fetch_add(1, Ordering::Relaxed);
                     }
                     self.left = self.left.checked_sub(data.len() as u64).ok_or(CutOff::TooLarge)?;
                     if let Some(timer) = &mut self.timer {
@@ -238,13 +257,13 @@ impl Passing {
                     }
                     // hyper does not ask for more than the promised length, so this may be the last time that it asks.
                     if self.inner.is_end_stream() {
-                        self.give_back();
+                        self.end();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
                 Poll::Ready(None) => {
-                    self.give_back();
+                    self.end();
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
@@ -253,18 +272,18 @@ impl Passing {
                     if timer.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Some(Err(CutOff::Idle.into())));
                     }
-                    self.watch.begin(&mut self.frames, self.idle);
+                    self.watch.begin(&mut self.progress, self.idle);
                     return Poll::Pending;
                 }
             }
         }
     }
-}
 
-impl Passing {
-    fn give_back(&mut self) {
-        if let Some(is_read) = &self.is_read {
-            is_read.store(true, Ordering::Relaxed);
+    /// All has been read.
+    fn end(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.is_over.store(true, Ordering::Relaxed);
+            progress.over.notify_one();
         }
         if let Some(lease) = self.lease.take() {
             lease.give_back();

@@ -21,7 +21,7 @@ use crate::{
     answer::{Refusal, is_navigation, see_other},
     api_client::ApiClient,
     bodies::{Body, never},
-    gate,
+    gate, header_rules,
     settings::{DEFAULT_MAX_BODY_BYTES, Routes},
     sidecar::Listeners,
     tunnel::{self, Side},
@@ -91,20 +91,6 @@ pub enum GatewayError {
     Api(#[from] url::ParseError),
 }
 
-/// Hop-by-hop fields, and what only the gateway may say about a client's address.
-const STRIPPED: [&str; 11] = [
-    "connection",
-    "forwarded",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 /// How long nothing may move in a body: more than any sidecar allows.
 const IDLE: std::time::Duration = std::time::Duration::from_hours(1);
 /// How long the sidecars behind may take to close their sockets.
@@ -224,20 +210,16 @@ impl Gateway {
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
         let outgoing = request.headers_mut();
-        for name in STRIPPED {
-            outgoing.remove(name);
-        }
-        let forwarded: Vec<_> =
-            outgoing.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
-        for name in forwarded {
-            outgoing.remove(name);
-        }
+        // Where a client is, only the gateway says.
+        header_rules::remove_all(outgoing, |name| {
+            header_rules::is_hop_by_hop(name) || name == "forwarded" || name.starts_with("x-forwarded-")
+        });
         if let Some(peer) = connection.peer_header() {
             outgoing.insert(headers::FORWARDED_FOR, peer.clone());
         }
         outgoing.insert(headers::FORWARDED_PROTO, HeaderValue::from_static(self.settings.public_url.scheme()));
         if websocket {
-            crate::header_rules::inject_upgrade(outgoing);
+            header_rules::inject_upgrade(outgoing);
         }
         let sent = self.upstreams.at(authority).send(request, never).await?;
         let Answer { mut response, lease } = sent;
@@ -263,9 +245,7 @@ impl Gateway {
         let closing = websocket
             || parts.version == Version::HTTP_10
             || answer.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
-        for name in STRIPPED {
-            answer.headers.remove(name);
-        }
+        header_rules::remove_all(&mut answer.headers, header_rules::is_hop_by_hop);
         // A refusal behind us closes the client's connection too: it is the doubtful one.
         if closing {
             answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

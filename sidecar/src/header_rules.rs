@@ -89,13 +89,13 @@ fn inject(headers: &mut HeaderMap, identity: &Identity, origin: Origin<'_>, told
 }
 
 /// Whether a field is of one connection only. Names are in lower case.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(crate) fn is_hop_by_hop(name: &str) -> bool {
     matches!(name.as_bytes().first(), Some(b'c' | b'e' | b'h' | b'k' | b'p' | b't' | b'u'))
         && HOP_BY_HOP.contains(&name)
 }
 
 /// Removes every field whose name is doomed; there are few or none, so nothing is gathered.
-fn remove_all(headers: &mut HeaderMap, is_doomed: impl Fn(&str) -> bool) {
+pub(crate) fn remove_all(headers: &mut HeaderMap, is_doomed: impl Fn(&str) -> bool) {
     while let Some(name) = headers.keys().find(|name| is_doomed(name.as_str())).cloned() {
         headers.remove(name);
     }

@@ -1,6 +1,9 @@
 //! The sidecar role: every request through the gate, to an identity, to the dashboard, in this order and no other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -46,6 +49,8 @@ use crate::{
 
 /// How often the sealing key is asked for again.
 const SEALING_KEY_EVERY: Duration = Duration::from_mins(5);
+/// Sockets were told when the drain began, and their goodbyes are short.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How soon after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -122,6 +127,10 @@ struct Passage {
     begun: Instant,
     trace: TraceContext,
     connection: Connection,
+    /// A person looks at the answer.
+    is_navigation: bool,
+    /// Whose it is, once that is known.
+    identity: OnceLock<Arc<Identity>>,
 }
 
 /// A socket that is about to be opened.
@@ -129,7 +138,6 @@ struct Tunnel {
     client: OnUpgrade,
     connection: Connection,
     places: [Place; 2],
-    accept: String,
     ended: Ended,
 }
 
@@ -204,13 +212,11 @@ impl Sidecar {
             let sidecar = self.clone();
             async move { sidecar.handle(request, connection).await }
         };
-        let began = Instant::now();
         kyros_http_server::serve(listeners.public, limits, service, stopped).await;
         // Upgraded connections are no longer the server's: their goodbyes are waited for here.
         tunnels.close();
-        let left = drain.saturating_sub(began.elapsed().min(drain)).max(Duration::from_secs(1));
-        if tokio::time::timeout(left, tunnels.wait()).await.is_err() {
-            tracing::warn!(sockets = tunnels.len(), "drain deadline passed, cutting sockets off");
+        if tokio::time::timeout(LAST_WORDS, tunnels.wait()).await.is_err() {
+            tracing::warn!(sockets = tunnels.len(), "cutting sockets off that did not end");
         }
         sidecar.spans.flush().await;
         access.settle().await;
@@ -257,14 +263,14 @@ impl Sidecar {
         let (mut parts, body) = request.into_parts();
         let trace = TraceContext::of(&parts.headers);
         let is_navigation = is_navigation(&parts);
-        let passage = Passage { begun, trace, connection };
+        let passage = Passage { begun, trace, connection, is_navigation, identity: OnceLock::new() };
         match self.try_handle(&mut parts, body, &passage).await {
             Ok(response) => response,
             Err(refusal) => {
                 self.metrics.refused(refusal.code);
                 let request_id = passage.trace.request_id();
                 self.note(&parts, &passage, refusal.status, refusal.code);
-                refusal.answer(is_navigation, request_id.as_str())
+                refusal.answer(passage.is_navigation, request_id.as_str())
             }
         }
     }
@@ -274,12 +280,13 @@ impl Sidecar {
         if !self.access.is_on() {
             return;
         }
+        let identity = passage.identity.get();
         self.access.write(&Line {
             request_id: passage.trace.request_id().as_str(),
             trace_id: passage.trace.trace_id().as_str(),
-            tenant: "",
+            tenant: identity.map_or("", |identity| identity.scope.tenant().as_str()),
             dashboard: self.guarded.as_ref().map_or("", |guarded| guarded.dashboard().as_str()),
-            user: "",
+            user: identity.map_or("", |identity| identity.user_digest.as_str()),
             method: known_method(&parts.method),
             path: parts.uri.path(),
             status: status.as_u16(),
@@ -314,10 +321,11 @@ impl Sidecar {
         };
         match (authorised, &self.guarded) {
             (Ok((identity, authority)), Some(guarded)) => {
+                let _ = passage.identity.set(identity.clone());
                 self.forward(guarded, parts, body, passed, identity, authority, passage).await
             }
             (Err(Refusal::UNAUTHORIZED), _) | (Ok(_), None) => {
-                let response = self.sign_in_or_refuse(host.as_ref(), parts)?;
+                let response = self.sign_in_or_refuse(host.as_ref(), parts, passage)?;
                 self.note(parts, passage, response.status(), "");
                 Ok(response)
             }
@@ -356,8 +364,13 @@ impl Sidecar {
     }
 
     /// Only a navigation is ever answered with a redirect: a script or a socket could do nothing with a login page.
-    fn sign_in_or_refuse(&self, host: Option<&DashboardHost>, parts: &Parts) -> Result<Response<Body>, Refusal> {
-        let may_redirect = parts.method == Method::GET && is_navigation(parts);
+    fn sign_in_or_refuse(
+        &self,
+        host: Option<&DashboardHost>,
+        parts: &Parts,
+        passage: &Passage,
+    ) -> Result<Response<Body>, Refusal> {
+        let may_redirect = parts.method == Method::GET && passage.is_navigation;
         match (&self.login, host) {
             (Some(login), Some(host)) if may_redirect && !parts.headers.contains_key(header::AUTHORIZATION) => {
                 self.metrics.answered(if is_framed(parts) { "sign_in_framed" } else { "sign_in" });
@@ -422,8 +435,11 @@ impl Sidecar {
         let revocations = &guarded.revocations;
         let watch = || Box::pin(authority.clone().ended(revocations.clone())) as Ended;
         let Answer { mut response, lease } = guarded.upstream.send(request, watch).await?;
-        let answered = Instant::now();
-        let upstream = answered - sent;
+        let upstream = sent.elapsed();
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switched && !socket.as_ref().is_some_and(|(_, accept, _)| is_handshake(&response, accept)) {
+            return Err(Refusal::UPSTREAM_BROKEN);
+        }
         self.metrics.forwarded(sent - passage.begun, upstream);
         let finish = Finish {
             access: self.access.clone(),
@@ -437,14 +453,13 @@ impl Sidecar {
             upstream,
             places,
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (client, accept, places) = socket.ok_or(Refusal::UPSTREAM_BROKEN)?;
+        if switched {
+            let (client, _, places) = socket.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let ended = Box::pin(authority.ended(revocations.clone()));
-            let tunnel = Tunnel { client, connection: passage.connection.clone(), places, accept, ended };
-            let answer = self.open_tunnel(tunnel, &mut response, request_id)?;
+            let tunnel = Tunnel { client, connection: passage.connection.clone(), places, ended };
             lease.release();
             finish.finish(0);
-            return Ok(answer);
+            return Ok(self.open_tunnel(tunnel, &mut response, request_id));
         }
         let (mut answer, body) = response.into_parts();
         // After a handshake that was not taken up, or an old client's body, both ends could disagree on what comes next.
@@ -459,21 +474,14 @@ impl Sidecar {
         Ok(Response::from_parts(answer, body))
     }
 
-    /// Tunnel mode begins only here, after the upstream's 101 (CVE-2026-2833 is what happens otherwise), and only if that
-    /// answers this very handshake (RFC 6455, section 4.1).
+    /// Tunnel mode begins only here, after the upstream's 101 (CVE-2026-2833 is what happens otherwise).
     fn open_tunnel(
         &self,
         tunnel: Tunnel,
         response: &mut Response<Incoming>,
         request_id: HeaderValue,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Response<Body> {
         let theirs = response.headers();
-        let is_websocket =
-            theirs.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        let accept = theirs.get(header::SEC_WEBSOCKET_ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
-        if !is_websocket || !constant_time_eq(accept, tunnel.accept.as_bytes()) {
-            return Err(Refusal::UPSTREAM_BROKEN);
-        }
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers: &mut HeaderMap = answer.headers_mut();
@@ -489,7 +497,7 @@ impl Sidecar {
         let upstream = hyper::upgrade::on(response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
         self.tunnels.spawn(async move {
-            let Tunnel { client, connection: _held, places: _places, accept: _, ended } = tunnel;
+            let Tunnel { client, connection: _held, places: _places, ended } = tunnel;
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
             let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) else { return };
             metrics.open_sockets.inc();
@@ -499,8 +507,15 @@ impl Sidecar {
                 metrics.sockets_ended.inc();
             }
         });
-        Ok(answer)
+        answer
     }
+}
+
+/// Whether a 101 answers this very handshake (RFC 6455, section 4.1).
+fn is_handshake(response: &Response<Incoming>, accept: &str) -> bool {
+    let text = |name| response.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    text(header::UPGRADE).eq_ignore_ascii_case(b"websocket")
+        && constant_time_eq(text(header::SEC_WEBSOCKET_ACCEPT), accept.as_bytes())
 }
 
 /// What must answer a handshake with this key (RFC 6455, section 4.2.2).

@@ -10,13 +10,13 @@ use std::{cell::RefCell, io, time::Duration};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{Stream, Watched};
+use kyros_http_server::{ClientWatch, Inspected, Stream};
 use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     bodies::{Ended, never},
-    upstream::Bounded,
+    upstream::UpstreamLimit,
     ws_frames::{FrameTracker, close_frame},
 };
 
@@ -57,13 +57,13 @@ pub(crate) struct Side {
 impl Side {
     /// The client's side of an upgraded connection.
     pub(crate) fn of_client(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Watched>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Inspected<ClientWatch>>>().ok()?;
         Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
     }
 
     /// The dashboard's side.
     pub(crate) fn of_upstream(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Bounded>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Inspected<UpstreamLimit>>>().ok()?;
         Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
     }
 }

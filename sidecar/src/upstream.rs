@@ -6,16 +6,14 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    io::{self, IoSlice},
+    fmt, io,
     path::PathBuf,
     pin::Pin,
     str::FromStr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -25,17 +23,14 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kyros_http_server::Stream;
+use kyros_http_server::{Inspect, Inspected, Stream};
 use memchr::memmem;
 use thiserror::Error;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::{
     answer::Refusal,
-    bodies::{Body, Ended, Task, is_too_large},
+    bodies::{Body, Ended, Progress, Task, is_too_large},
 };
 
 /// Below gunicorn's keep-alive of 2 s: a pooled connection must not be closed by the upstream as it is being reused.
@@ -149,9 +144,9 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     /// The upstream said that this was the connection's last answer; it may look open for a moment longer.
     is_last: bool,
-    /// Whether the request's body has been read to its end. An answer that comes before leaves a connection on which the
-    /// rest would still be sent, and a client that would still be read from.
-    is_read: Option<Arc<AtomicBool>>,
+    /// The request's body. An answer that comes before its end leaves a connection on which the rest would still be sent, and
+    /// a client that would still be read from.
+    upload: Option<Arc<Progress>>,
 }
 
 impl Lease {
@@ -162,7 +157,7 @@ impl Lease {
 
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self) {
-        if self.is_last || self.is_read.is_some_and(|is_read| !is_read.load(Ordering::Relaxed)) {
+        if self.is_last || self.upload.is_some_and(|upload| !upload.is_over()) {
             return;
         }
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,12 +190,13 @@ impl Upstream {
         let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
+        let upload = request.body().progress();
         let (mut first, again) = self.begin(request);
         async move {
             match tokio::time::timeout(UNWATCHED.min(self.0.timeout), &mut first).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(failed)) => Box::pin(self.send_again(failed, again)).await,
-                Err(_) => Box::pin(self.send_slowly(first, again, ended())).await,
+                Err(_) => Box::pin(self.send_slowly(first, again, upload, ended())).await,
             }
         }
     }
@@ -221,6 +217,7 @@ impl Upstream {
         &self,
         first: Sending,
         again: Option<Box<Request<Body>>>,
+        upload: Option<Arc<Progress>>,
         ended: Ended,
     ) -> Result<Answer, Refusal> {
         let answered = async {
@@ -232,7 +229,7 @@ impl Upstream {
         tokio::select! {
             answer = answered => answer,
             () = ended => Err(Refusal::UNAUTHORIZED),
-            () = tokio::time::sleep(self.0.timeout.saturating_sub(UNWATCHED)) => Err(Refusal::UPSTREAM_TIMEOUT),
+            () = too_late(upload, self.0.timeout) => Err(Refusal::UPSTREAM_TIMEOUT),
         }
     }
 
@@ -271,11 +268,11 @@ impl Upstream {
             Refusal::UPSTREAM_DOWN
         })?;
         let allowance = Allowance::default();
-        let bounded = Bounded { stream, allowance: allowance.clone(), interim: 0 };
+        let limited = Inspected::new(stream, UpstreamLimit { allowance: allowance.clone(), interim: 0 });
         let (requests, connection) = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
-            .handshake(TokioIo::new(bounded))
+            .handshake(TokioIo::new(limited))
             .await
             .map_err(|_| Refusal::UPSTREAM_DOWN)?;
         let connection = Task::spawn(async move {
@@ -288,7 +285,7 @@ impl Upstream {
 
     fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {
         sender.allowance.set(MAX_BEFORE_ANSWER);
-        let is_read = request.body().is_read();
+        let upload = request.body().progress();
         let answer = sender.requests.try_send_request(request);
         let pool = self.0.clone();
         Box::pin(async move {
@@ -296,7 +293,7 @@ impl Upstream {
                 Ok(response) => {
                     sender.allowance.set(usize::MAX);
                     let is_last = is_last(&response);
-                    Ok(Answer { response, lease: Lease { sender, pool, is_last, is_read } })
+                    Ok(Answer { response, lease: Lease { sender, pool, is_last, upload } })
                 }
                 Err(mut failed) => {
                     // Half an answer is an answer: the request was seen, and is not sent again.
@@ -324,6 +321,18 @@ struct Failed {
     /// The upstream closed the connection before it said anything.
     is_incomplete: bool,
     refusal: Refusal,
+}
+
+/// Resolves when an answer should have begun. The time counts from the end of the request: an upload takes as long as it
+/// takes, while it moves.
+async fn too_late(upload: Option<Arc<Progress>>, timeout: Duration) {
+    if let Some(upload) = upload {
+        tokio::select! {
+            () = upload.over() => (),
+            () = upload.stalls(timeout) => return,
+        }
+    }
+    tokio::time::sleep(timeout.saturating_sub(UNWATCHED)).await;
 }
 
 /// Whether the upstream closes after this answer (RFC 9112, section 9.6).
@@ -391,17 +400,16 @@ impl Allowance {
     }
 }
 
-/// An upstream's connection, read no further than allowed.
-pub(crate) struct Bounded {
-    stream: Stream,
+/// Lets an upstream send no more than it may before its answer.
+pub(crate) struct UpstreamLimit {
     allowance: Allowance,
     interim: usize,
 }
 
-impl Bounded {
+impl UpstreamLimit {
     /// Counts interim answers; false when there are too many. Nearly every read begins with the answer itself, or is of its
     /// body, and is not looked at any further.
-    fn may_be_interim(&mut self, read: &[u8]) -> bool {
+    fn tolerates(&mut self, read: &[u8]) -> bool {
         const INTERIM: &[u8] = b"HTTP/1.1 1";
         if !self.allowance.is_limited() || (self.interim == 0 && !read.starts_with(INTERIM)) {
             self.interim = 0;
@@ -410,49 +418,15 @@ impl Bounded {
         self.interim += memmem::find_iter(read, INTERIM).count();
         self.interim <= MAX_INTERIM
     }
-
-    /// The socket alone, for what comes after HTTP.
-    pub(crate) fn into_stream(self) -> Stream {
-        self.stream
-    }
 }
 
-impl AsyncRead for Bounded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        let read = &buffer.filled()[before..];
-        if polled.is_ready() && !(this.may_be_interim(read) && this.allowance.spend(read.len())) {
-            return Poll::Ready(Err(io::Error::other("the upstream sends without answering")));
+impl Inspect for UpstreamLimit {
+    fn inspect(&mut self, read: &[u8]) -> io::Result<()> {
+        if self.tolerates(read) && self.allowance.spend(read.len()) {
+            Ok(())
+        } else {
+            Err(io::Error::other("the upstream sends without answering"))
         }
-        polled
-    }
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

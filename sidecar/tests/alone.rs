@@ -2,9 +2,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{ISSUER, Sidecar, upstream};
 use kyros_shared_config::Issuer;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: gunicorn\r\nSet-Cookie: own=1; Path=/\r\n\
                   Set-Cookie: kyros-app=stolen\r\nSet-Cookie: wide=1; Domain=localhost\r\nX-Kyros-Tenant: globex\r\n\r\nok";
@@ -110,5 +115,43 @@ async fn a_large_answer_that_comes_in_one_piece_is_taken_whole() {
             &answer[..300.min(answer.len())]
         );
         assert!(answer.len() > body.len());
+    }
+}
+
+#[tokio::test]
+async fn an_upload_takes_as_long_as_it_takes_and_only_then_the_dashboards_time_begins() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    read.extend_from_slice(&buffer[..count]);
+                    // A dashboard that has read the upload "deaf" does not answer it.
+                    if read.ends_with(b"0\r\n\r\n") && !read.windows(4).any(|window| window == b"deaf") {
+                        stream.write_all(OK.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let sidecar = Sidecar::start(address, &[("KYROS_UPSTREAM_TIMEOUT", "1")]).await;
+    let token = sidecar.token("acme", "clv");
+    for (last, expected) in [("good", "HTTP/1.1 200"), ("deaf", "HTTP/1.1 504")] {
+        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");
+        stream
+            .write_all(format!("{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        for _ in 0..5 {
+            stream.write_all(b"4\r\nmore\r\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        stream.write_all(format!("4\r\n{last}\r\n0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(expected), "{last}: {answer}");
     }
 }

@@ -12,11 +12,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::{ISSUER, Sidecar};
-use kyros_shared_config::{
-    DashboardSlug, Issuer, TenantId,
-    issuer::{Person, TenantGrant},
-};
+use common::{ISSUER, Sidecar, tenant_token};
+use kyros_shared_config::{Issuer, issuer::Person};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
@@ -265,8 +262,8 @@ struct Tokens {
 
 impl Tokens {
     fn new(issuer: &Issuer) -> Self {
-        let valid = tenant_token(issuer, "acme", "clv", i64::MAX);
-        let foreign = tenant_token(&Issuer::generate(ISSUER).unwrap(), "acme", "clv", i64::MAX);
+        let valid = tenant_token(issuer, "s1", ("acme", "clv"), i64::MAX);
+        let foreign = tenant_token(&Issuer::generate(ISSUER).unwrap(), "s1", ("acme", "clv"), i64::MAX);
         let person = Person { subject: "ana", email: "ana@acme.example", name: "Ana", groups: &[], tenant_ids: &[] };
         let [header, payload, signature] = parts_of(&valid);
         let other_tenant =
@@ -276,8 +273,8 @@ impl Tokens {
             ("head", format!("Host: a\r\nAuthorization: Bearer {valid}\r\n")),
             ("handshake", HANDSHAKE.to_owned()),
             ("foreign", foreign),
-            ("other", tenant_token(issuer, "acme", "risk", i64::MAX)),
-            ("expired", tenant_token(issuer, "acme", "clv", 1)),
+            ("other", tenant_token(issuer, "s1", ("acme", "risk"), i64::MAX)),
+            ("expired", tenant_token(issuer, "s1", ("acme", "clv"), 1)),
             ("user", issuer.user_token(&person).unwrap().token.expose().clone()),
             ("workload", issuer.workload_token("dashboard:clv").unwrap().token.expose().clone()),
             ("tampered", format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(other_tenant))),
@@ -380,23 +377,6 @@ fn escape(text: &str) -> (Vec<u8>, usize) {
 
 fn parts_of(token: &str) -> [&str; 3] {
     token.split('.').collect::<Vec<_>>().try_into().unwrap()
-}
-
-fn tenant_token(issuer: &Issuer, tenant: &str, dashboard: &str, not_after: i64) -> String {
-    let (tenant, dashboard): (TenantId, DashboardSlug) = (tenant.parse().unwrap(), dashboard.parse().unwrap());
-    let grant = TenantGrant {
-        subject: "ana",
-        email: Some("ana@acme.example"),
-        tenant: &tenant,
-        tenant_uid: "u1",
-        dashboard: &dashboard,
-        roles: &["viewer".to_owned()],
-        session: "s1",
-        client_id: "test",
-        actor: None,
-        not_after,
-    };
-    issuer.tenant_token(&grant).unwrap().token.expose().clone()
 }
 
 // === the client ===

@@ -179,8 +179,13 @@ async fn two_thousand_slow_clients_do_not_slow_a_good_one() {
 async fn each_limit_answers_with_its_own_status_and_when_to_come_back() {
     // An upstream that never answers holds every place.
     let (address, _) = upstream("").await;
-    let limits =
-        [("KYROS_MAX_IN_FLIGHT_PER_TENANT", "1"), ("KYROS_MAX_IN_FLIGHT", "2"), ("KYROS_UPSTREAM_TIMEOUT", "3")];
+    let lines = temporary("access");
+    let limits = [
+        ("KYROS_MAX_IN_FLIGHT_PER_TENANT", "1"),
+        ("KYROS_MAX_IN_FLIGHT", "2"),
+        ("KYROS_UPSTREAM_TIMEOUT", "3"),
+        ("KYROS_ACCESS_LOG", lines.to_str().unwrap()),
+    ];
     let sidecar = Sidecar::start(address, &limits).await;
     let ask = |tenant: &str| {
         let token = sidecar.token(tenant, "clv");
@@ -208,6 +213,13 @@ async fn each_limit_answers_with_its_own_status_and_when_to_come_back() {
     for held in [first, third] {
         assert!(held.is_empty() || held.starts_with("HTTP/1.1 504"), "{held}");
     }
+    let text = eventually(&lines, |text| text.contains("tenant-busy")).await;
+    let line = text.lines().find(|line| line.contains("tenant-busy")).unwrap();
+    assert!(
+        line.contains("\"tenant\":\"acme\"") && line.contains("\"status\":429"),
+        "it is known whose storm it is: {line}"
+    );
+    std::fs::remove_file(lines).unwrap();
     let page = sidecar.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nSec-Fetch-Mode: navigate\r\n\r\n").await;
     assert!(page.contains("text/html") && page.contains("Decision <code>"), "{page}");
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use common::Sidecar;
 use frames::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, final_close, frame, parse};
 use futures_util::{SinkExt as _, StreamExt as _};
-use kyros_shared_config::{DashboardSlug, Issuer, TenantId, clock::unix_now, issuer::TenantGrant};
+use kyros_shared_config::{Issuer, clock::unix_now};
 use sockets::{Bench, Case, MASK, Step, both_ways, handshake, read_head, switching};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -559,20 +559,7 @@ async fn a_server_that_does_not_read_stops_the_client_and_loses_nothing() {
 
 /// A token that ends after so many seconds.
 fn token_for(issuer: &Issuer, seconds: i64) -> String {
-    let (tenant, dashboard): (TenantId, DashboardSlug) = ("acme".parse().unwrap(), "clv".parse().unwrap());
-    let grant = TenantGrant {
-        subject: "ana",
-        email: None,
-        tenant: &tenant,
-        tenant_uid: "u1",
-        dashboard: &dashboard,
-        roles: &[],
-        session: "s1",
-        client_id: "test",
-        actor: None,
-        not_after: unix_now() + seconds,
-    };
-    issuer.tenant_token(&grant).unwrap().token.expose().clone()
+    common::tenant_token(issuer, "s1", ("acme", "clv"), unix_now() + seconds)
 }
 
 /// All that still comes, and whether it comes to an end in this time.

@@ -47,6 +47,24 @@ pub(crate) async fn upstream(answer: &'static str) -> (SocketAddr, Arc<Mutex<Vec
     (address, seen)
 }
 
+/// A token of Ana's session for one tenant and one dashboard, that ends at `not_after` if it does not end sooner.
+pub(crate) fn tenant_token(issuer: &Issuer, session: &str, target: (&str, &str), not_after: i64) -> String {
+    let (tenant, dashboard): (TenantId, DashboardSlug) = (target.0.parse().unwrap(), target.1.parse().unwrap());
+    let grant = TenantGrant {
+        subject: "ana",
+        email: Some("ana@acme.example"),
+        tenant: &tenant,
+        tenant_uid: "u1",
+        dashboard: &dashboard,
+        roles: &["viewer".to_owned()],
+        session,
+        client_id: "test",
+        actor: None,
+        not_after,
+    };
+    issuer.tenant_token(&grant).unwrap().token.expose().clone()
+}
+
 /// A running sidecar for the dashboard `clv`; it ends with this value.
 pub(crate) struct Sidecar {
     pub(crate) child: Child,
@@ -97,20 +115,7 @@ impl Sidecar {
     }
 
     pub(crate) fn token(&self, tenant: &str, dashboard: &str) -> String {
-        let (tenant, dashboard): (TenantId, DashboardSlug) = (tenant.parse().unwrap(), dashboard.parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: Some("ana@acme.example"),
-            tenant: &tenant,
-            tenant_uid: "u1",
-            dashboard: &dashboard,
-            roles: &["viewer".to_owned()],
-            session: "s1",
-            client_id: "test",
-            actor: None,
-            not_after: i64::MAX,
-        };
-        self.issuer.tenant_token(&grant).unwrap().token.expose().clone()
+        tenant_token(&self.issuer, "s1", (tenant, dashboard), i64::MAX)
     }
 
     pub(crate) async fn ask(&self, request: &str) -> String {

@@ -20,10 +20,9 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use kyros_http_server::{BoxError, Limits};
 use kyros_shared_config::{
-    DashboardSlug, Issuer, Revocation, TenantId,
+    Issuer, Revocation,
     clock::unix_now,
     crypto::{install_provider, random_id},
-    issuer::TenantGrant,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -37,7 +36,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    common::{ISSUER, Sidecar},
+    common::{ISSUER, Sidecar, tenant_token},
     frames::{FIN, TEXT, frame},
     sockets::{handshake_lines, read_head, switching},
 };
@@ -145,21 +144,8 @@ impl Api {
     }
 
     fn token(&self, sid: &str, tenant: &str, seconds: i64) -> String {
-        let (tenant, dashboard): (TenantId, DashboardSlug) = (tenant.parse().unwrap(), "clv".parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: None,
-            tenant: &tenant,
-            tenant_uid: "u1",
-            dashboard: &dashboard,
-            roles: &[],
-            session: sid,
-            client_id: "test",
-            actor: None,
-            not_after: unix_now() + seconds,
-        };
         let signer = self.signer.lock().unwrap().clone();
-        signer.tenant_token(&grant).unwrap().token.expose().clone()
+        tenant_token(&signer, sid, (tenant, "clv"), unix_now() + seconds)
     }
 
     /// Ends a session for good and says so.
