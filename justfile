@@ -16,6 +16,12 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# What images hold, in target/release: the sidecar with the profile that makes it small.
+programs:
+    cargo build --release --workspace --bins
+    cargo build --profile sidecar --package kyros-sidecar
+    install target/sidecar/kyros-sidecar target/release/
+
 # Write the generated files anew.
 generate:
     cargo kyros openapi > docs/openapi.json

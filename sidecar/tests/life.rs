@@ -343,3 +343,17 @@ async fn a_flood_of_unknown_keys_neither_floods_the_api_nor_harms_others() {
     let fetches = world.api.key_fetches.load(Ordering::SeqCst) - before;
     assert!(fetches <= 2, "{fetches} fetches");
 }
+
+// === what a session brings along ===
+
+#[tokio::test]
+async fn a_tenants_own_site_may_frame_its_dashboards_and_nobody_elses() {
+    let world = World::start().await;
+    for (tenant, is_named) in [("globex", true), ("acme", false)] {
+        let answer = world.get(&world.api.session(tenant, tenant, &[300]), "/").await.1;
+        let policy = answer.lines().find_map(|line| line.strip_prefix("content-security-policy: frame-ancestors "));
+        let policy = policy.unwrap_or_else(|| panic!("{answer}"));
+        assert!(policy.starts_with("http://kyros.localhost"), "the portal always may: {policy}");
+        assert_eq!(policy.contains(" https://intranet.globex.example"), is_named, "{tenant}: {policy}");
+    }
+}
