@@ -24,7 +24,7 @@ use crate::{
     revocations::Revocations,
     sessions::Sessions,
     sidecar::SidecarError,
-    upstream::{Upstream, UpstreamAddress},
+    upstream::{RESTED, Upstream, UpstreamAddress},
 };
 
 /// Verified Bearer tokens kept, so that a client's next request costs no signature check.
@@ -63,7 +63,7 @@ impl Guarded {
             api.clone().map(|api| Arc::new(Sessions::new(api, verifier.clone(), revocations.clone(), portal)));
         Ok(Self {
             exposure: Exposure::of(&settings),
-            upstream: Upstream::new(settings.upstream.clone(), settings.upstream_timeout),
+            upstream: Upstream::rested(settings.upstream.clone(), settings.upstream_timeout, RESTED),
             bearer: Cache::builder()
                 .max_capacity(BEARER_CACHE)
                 .time_to_live(BEARER_CACHE_LIFE)

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{Method, Request, Response, Uri, Version, uri::PathAndQuery};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::http1::{self, SendRequest},
@@ -35,9 +35,9 @@ use crate::{
 
 /// Below gunicorn's keep-alive of 2 s: a pooled connection must not be closed by the upstream as it is being reused.
 const POOL_IDLE: Duration = Duration::from_millis(1500);
-/// An upstream closes a connection on which nothing happens; one that was used just now it closes with its answer, where that
-/// is seen. Only a request on a rested connection is therefore kept to be sent again.
-const RESTED: Duration = Duration::from_millis(20);
+/// A dashboard closes a connection on which nothing happens; one that was used just now it hardly ever closes. Copying every
+/// request for that case would cost more than most of the checks, so only one on a rested connection is kept.
+pub(crate) const RESTED: Duration = Duration::from_millis(20);
 /// Loopback answers at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections kept.
@@ -122,6 +122,8 @@ struct Pool {
     address: UpstreamAddress,
     /// From the request's end to the answer's beginning.
     timeout: Duration,
+    /// Safe requests are kept, to be sent again, where the connection was not used for so long.
+    rested: Duration,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -142,8 +144,6 @@ struct Idle {
 pub(crate) struct Lease {
     sender: Sender,
     pool: Arc<Pool>,
-    /// The upstream said that this was the connection's last answer; it may look open for a moment longer.
-    is_last: bool,
     /// The request's body. An answer that comes before its end leaves a connection on which the rest would still be sent, and
     /// a client that would still be read from.
     upload: Option<Arc<Progress>>,
@@ -157,7 +157,7 @@ impl Lease {
 
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self) {
-        if self.is_last || self.upload.is_some_and(|upload| !upload.is_over()) {
+        if self.upload.is_some_and(|upload| !upload.is_over()) {
             return;
         }
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +175,12 @@ pub(crate) struct Answer {
 
 impl Upstream {
     pub(crate) fn new(address: UpstreamAddress, timeout: Duration) -> Self {
-        Self(Arc::new(Pool { address, timeout, idle: Mutex::default() }))
+        Self::rested(address, timeout, Duration::ZERO)
+    }
+
+    /// One whose requests are kept only where a connection has rested for a while.
+    pub(crate) fn rested(address: UpstreamAddress, timeout: Duration, rested: Duration) -> Self {
+        Self(Arc::new(Pool { address, timeout, rested, idle: Mutex::default() }))
     }
 
     /// Sends a request; only the path and query of its target are kept. `ended` is what cuts it off: it is looked at only
@@ -205,7 +210,7 @@ impl Upstream {
     fn begin(&self, request: Request<Body>) -> (Sending, Option<Box<Request<Body>>>) {
         match self.checkout() {
             Some((sender, rested)) => {
-                let again = if rested > RESTED { copy_of(&request) } else { None };
+                let again = if rested >= self.0.rested { copy_of(&request) } else { None };
                 (self.send_on(sender, request), again)
             }
             None => (self.clone().send_on_new(Box::new(request)), None),
@@ -292,8 +297,7 @@ impl Upstream {
             match answer.await {
                 Ok(response) => {
                     sender.allowance.set(usize::MAX);
-                    let is_last = is_last(&response);
-                    Ok(Answer { response, lease: Lease { sender, pool, is_last, upload } })
+                    Ok(Answer { response, lease: Lease { sender, pool, upload } })
                 }
                 Err(mut failed) => {
                     // Half an answer is an answer: the request was seen, and is not sent again.
@@ -333,14 +337,6 @@ async fn too_late(upload: Option<Arc<Progress>>, timeout: Duration) {
         }
     }
     tokio::time::sleep(timeout.saturating_sub(UNWATCHED)).await;
-}
-
-/// Whether the upstream closes after this answer (RFC 9112, section 9.6).
-fn is_last(response: &Response<Incoming>) -> bool {
-    let names_close = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
-    response.version() != Version::HTTP_11 || response.headers().get_all(header::CONNECTION).iter().any(names_close)
 }
 
 impl Failed {

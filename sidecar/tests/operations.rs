@@ -223,3 +223,59 @@ async fn each_limit_answers_with_its_own_status_and_when_to_come_back() {
     let page = sidecar.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nSec-Fetch-Mode: navigate\r\n\r\n").await;
     assert!(page.contains("text/html") && page.contains("Decision <code>"), "{page}");
 }
+
+#[tokio::test]
+async fn a_session_opens_so_many_sockets_and_no_more_until_one_is_closed() {
+    let (address, _) = upstream(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    )
+    .await;
+    let sidecar = Sidecar::start(address, &[("KYROS_MAX_SOCKETS_PER_SESSION", "1")]).await;
+    let token = sidecar.token("acme", "clv");
+    let open = || async {
+        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let handshake = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(handshake.as_bytes()).await.unwrap();
+        let mut answer = [0; 4096];
+        let count = stream.read(&mut answer).await.unwrap();
+        (stream, String::from_utf8_lossy(&answer[..count]).into_owned())
+    };
+    let (first, answer) = open().await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let (_, refused) = open().await;
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("session-busy"), "{refused}");
+    drop(first);
+    let deadline = Instant::now() + PATIENCE;
+    while !open().await.1.starts_with("HTTP/1.1 101") {
+        assert!(Instant::now() < deadline, "the place comes back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_told_to_stop_says_so_while_it_still_serves() {
+    let (address, _) = upstream(OK).await;
+    let admin = free_address().await;
+    let mut sidecar = Sidecar::start(address, &[("KYROS_ADMIN_LISTEN", &admin), ("KYROS_DRAIN_DELAY", "2")]).await;
+    assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
+    let told = std::process::Command::new("kill").args(["-TERM", &sidecar.child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ready = get(&admin, "/readyz").await;
+        if ready.starts_with("HTTP/1.1 503") && ready.contains("stopping") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ready}");
+    }
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        sidecar.token("acme", "clv")
+    );
+    assert!(sidecar.ask(&request).await.starts_with("HTTP/1.1 200"), "those in front have not heard yet");
+    assert_eq!(sidecar.child.wait().unwrap().code(), Some(0));
+}
