@@ -39,6 +39,9 @@ const FLAGS: &[&str] = &[
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long `ChromeDriver` may take to start, with all other tests beside it.
+const START: Duration = Duration::from_secs(30);
+
 /// How long an element may take to appear before [`Browser::click`] and its like give up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -146,7 +149,7 @@ impl Driver {
                 driver.port = port;
                 return Ok(driver);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > START {
                 return Err(BrowserError::Driver(log));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
