@@ -75,6 +75,8 @@ impl KeySet {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(KeySetError::TooLarge);
         }
+        // RFC 8259, section 8.1: JSON is UTF-8, also where a member is skipped and serde would not look.
+        std::str::from_utf8(document).map_err(|error| KeySetError::Syntax(error.to_string()))?;
         let document: Document = read_object(document).map_err(|error| KeySetError::Syntax(error.to_string()))?;
         if document.keys.len() > MAX_KEYS {
             return Err(KeySetError::TooLarge);
@@ -215,6 +217,13 @@ mod tests {
     #[test]
     fn a_published_set_is_accepted() {
         assert_eq!(set_with(|_| {}).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_set_that_is_not_utf_8_is_refused_also_where_nothing_reads_it() {
+        let text = Issuer::generate("https://a.example").unwrap().jwks();
+        let spoilt = [b"{\"unread\":\"\xff\",", &text.as_bytes()[1..]].concat();
+        assert!(matches!(KeySet::parse(&spoilt).err(), Some(KeySetError::Syntax(_))));
     }
 
     #[test]

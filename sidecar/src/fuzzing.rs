@@ -288,9 +288,10 @@ fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_ours(piece: &[u8]) -> bool {
-    let name = trim(piece.split(|byte| *byte == b'=').next().unwrap_or_default());
-    let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-    bare.to_ascii_lowercase().starts_with(b"kyros-")
+    let name = trim(piece.split(|byte| *byte == b'=').next().unwrap_or_default()).to_ascii_lowercase();
+    let first = name.iter().position(|byte| *byte != b'"').unwrap_or(name.len());
+    let name = &name[first..];
+    name.strip_prefix(b"__host-").or_else(|| name.strip_prefix(b"__secure-")).unwrap_or(name).starts_with(b"kyros-")
 }
 
 /// The bytes as one direction of a WebSocket.

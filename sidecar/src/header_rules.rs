@@ -192,11 +192,13 @@ fn make_private(headers: &mut HeaderMap) {
     }
     let lines: Result<Vec<&str>, _> = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::to_str).collect();
     // A quoted list of fields cannot be taken apart at its commas; what is not understood is not stored.
-    let stated = lines.map(|lines| lines.join(",")).ok().filter(|text| !text.is_empty() && !text.contains('"'));
+    let stated = lines.map(|lines| lines.join(",")).ok().filter(|text| !text.contains('"'));
     let is_kept = |directive: &&str| {
         let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         !directive.is_empty() && name != "public" && name != "private" && !name.starts_with("s-maxage")
     };
+    // Commas alone say as little as no line at all.
+    let stated = stated.filter(|text| text.split(',').any(|directive| !directive.trim().is_empty()));
     let directives = stated.as_deref().unwrap_or("no-store").split(',').map(str::trim).filter(is_kept);
     let private = std::iter::once("private").chain(directives).collect::<Vec<_>>().join(", ");
     headers.insert(
@@ -293,6 +295,7 @@ mod tests {
             (&["no-store", "max-age=60"], "private, no-store, max-age=60"),
             (&["max-age=60, PUBLIC=1", "s-maxage = 9"], "private, max-age=60"),
             (&["private=\"set-cookie, x-own\", max-age=60"], "private, no-store"),
+            (&[",, "], "private, no-store"),
         ] {
             let mut answer: HeaderMap =
                 lines.iter().map(|line| (header::CACHE_CONTROL, line.parse().unwrap())).collect();
