@@ -164,5 +164,5 @@ pub(crate) async fn tenant_not_selectable(app: &App, scope: &TenantScope, action
         "The tenant comes from the token alone",
         &decision,
     );
-    ProblemReply(problem.with_detail("remove the tenant from the query, the body and the headers"))
+    problem.with_detail("remove the tenant from the query, the body and the headers").into()
 }

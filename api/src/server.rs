@@ -129,7 +129,11 @@ impl Api {
             audit,
             revoker: revoker.clone(),
             mock,
-            data: DataService::new(&settings.data_dir, settings.query_concurrency),
+            data: DataService::new(
+                &settings.data_dir,
+                settings.query_concurrency,
+                settings.frame_cache_mib.saturating_mul(1 << 20),
+            ),
             stopping: CancellationToken::new(),
         });
         let mut background = vec![tokio::spawn(follow_metadata)];
@@ -302,6 +306,6 @@ impl Operations for ApiOperations {
             snapshot.tenants.len(),
             snapshot.dashboards.len(),
             self.0.projection_age()
-        )
+        ) + &self.0.data.metrics()
     }
 }

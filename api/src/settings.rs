@@ -68,6 +68,10 @@ pub struct ApiSettings {
     /// Queries that run at once.
     #[arg(long, env = "KYROS_QUERY_CONCURRENCY", default_value_t = 2)]
     pub query_concurrency: usize,
+
+    /// Memory for datasets, in MiB; one tenant has at most half of it.
+    #[arg(long, env = "KYROS_FRAME_CACHE_MIB", default_value_t = 1024)]
+    pub frame_cache_mib: usize,
 }
 
 /// An issuer whose user tokens are accepted.

@@ -212,6 +212,7 @@ fn api_settings(args: &UpArgs, public_url: &PublicUrl, project: &ProjectSettings
         projection_max_age: PROJECTION_MAX_AGE,
         workload_dir: Some(args.state.join("workloads")),
         query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
+        frame_cache_mib: 1024,
     }
 }
 

@@ -57,9 +57,9 @@ pub const CONCURRENT_QUERIES_DEFAULT: i32 = 4;
 /// Fewest requests per second of one tenant.
 pub const REQUESTS_PER_SECOND_MIN: i32 = 1;
 /// Most requests per second of one tenant.
-pub const REQUESTS_PER_SECOND_MAX: i32 = 10_000;
+pub const REQUESTS_PER_SECOND_MAX: i32 = 100_000;
 /// Requests per second of a tenant that names no limit.
-pub const REQUESTS_PER_SECOND_DEFAULT: i32 = 50;
+pub const REQUESTS_PER_SECOND_DEFAULT: i32 = 200;
 
 /// Longest image reference.
 pub const IMAGE_LENGTH: usize = 512;

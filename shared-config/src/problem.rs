@@ -69,6 +69,11 @@ impl Problem {
         self
     }
 
+    /// The id of the decision.
+    pub fn decision(&self) -> &str {
+        self.instance.strip_prefix("urn:kyros:decision:").unwrap_or_default()
+    }
+
     /// 401 (RFC 6750, section 3): the same words whatever was wrong with the token.
     pub fn unauthorized(decision: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is required", decision)
@@ -93,8 +98,8 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(decision) = self.instance.strip_prefix("urn:kyros:decision:")
-            && let Ok(value) = HeaderValue::from_str(decision)
+        if let Ok(value) = HeaderValue::from_str(self.decision())
+            && !value.is_empty()
         {
             headers.insert(crate::headers::REQUEST_ID, value);
         }

@@ -1,6 +1,6 @@
 //! What `curl` gets: the shapes and error codes that programs are written against.
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use kyros_tests::{Answer, Client};
 use serde_json::json;
 
@@ -144,6 +144,14 @@ async fn data_comes_in_every_format_and_bad_queries_say_what_is_allowed() {
     assert_eq!(&arrow.body[..4], &[0xff; 4], "an Arrow stream begins with a continuation marker");
     assert_eq!(&get("limit=1&format=parquet").await.body[..4], b"PAR1");
 
+    let first = get("select=customer_id,revenue&limit=2&total=true").await.json();
+    let cursor = first["meta"]["next_cursor"].as_str().unwrap();
+    assert!(first["meta"]["total"].as_u64() > Some(2));
+    let second = get(&format!("select=customer_id,revenue&limit=2&cursor={cursor}")).await;
+    assert_eq!(second.json()["data"], get("select=customer_id,revenue&limit=2&offset=2").await.json()["data"]);
+    assert!(!second.header("kyros-next-cursor").is_empty());
+    assert_eq!(get(&format!("select=revenue&cursor={cursor}")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+
     let etag = csv.header("etag").to_owned();
     let again = client
         .request(Method::GET, "/api/data/transactions?select=customer_id,revenue&limit=2&format=csv")
@@ -155,6 +163,8 @@ async fn data_comes_in_every_format_and_bad_queries_say_what_is_allowed() {
         ("format=xml", 406, "not-acceptable"),
         ("nonsense=1", 400, "malformed-query"),
         ("limit=1&limit=2", 400, "malformed-query"),
+        ("select=%ff", 400, "malformed-query"),
+        ("cursor=nonsense", 400, "malformed-query"),
         ("select=nothing", 422, "invalid-query"),
         ("agg=customer_id:sum", 422, "invalid-query"),
         ("filter=revenue:gt:many", 422, "invalid-query"),
@@ -171,10 +181,16 @@ async fn data_comes_in_every_format_and_bad_queries_say_what_is_allowed() {
     let by_header = client.send(by_header.header("x-tenant-id", "globex")).await.unwrap();
     assert_eq!(by_header.json()["type"], "urn:kyros:problem:tenant-not-selectable");
     let by_body = client.request(Method::POST, "/api/data/transactions/query").bearer_auth(&token);
-    let by_body = client.send(by_body.body(r#"{"tenant":"globex","limit":1}"#)).await.unwrap();
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let json: HeaderMap = json.into_iter().collect();
+    let by_body = by_body.headers(json.clone()).body(r#"{"tenant":"globex","limit":1}"#);
+    let by_body = client.send(by_body).await.unwrap();
     assert_eq!(by_body.json()["type"], "urn:kyros:problem:tenant-not-selectable");
     let body = r#"{"select":["customer_id"],"filter":{"column":"revenue","op":"gt","value":10},"limit":1}"#;
     let posted = client.request(Method::POST, "/api/data/transactions/query").bearer_auth(&token).body(body);
+    let unnamed = client.send(posted.try_clone().unwrap()).await.unwrap();
+    assert_eq!(unnamed.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let posted = posted.headers(json);
     assert_eq!(client.send(posted).await.unwrap().json()["data"].as_array().unwrap().len(), 1);
 }
 

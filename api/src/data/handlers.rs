@@ -1,5 +1,7 @@
 //! `/api/data`: which datasets a token reads, their schemas, and queries. There is no tenant in any path.
 
+use std::sync::Arc;
+
 use axum::{
     body::Bytes,
     extract::{Path, RawQuery, State},
@@ -10,13 +12,28 @@ use kyros_shared_config::{DatasetName, TenantScope, crypto::sha256_base64url, pr
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DataError, service::Loaded};
+use super::{
+    DataError,
+    frames::Loaded,
+    lanes::Lane,
+    negotiate,
+    service::Reply,
+    source::{Place, Version},
+};
 use crate::{
     auth::{Scoped, is_tenant_parameter, tenant_not_selectable},
-    engine::{Encoding, Issue, Location, Query, validate},
+    engine::{CheckedQuery, Encoding, Issue, Location, Misplaced, Page, Query, validate},
+    oauth::media_type,
     reply::{ProblemReply, json_no_store},
     state::App,
 };
+
+/// Where the next page of a truncated answer begins, also for formats that have no place for it.
+const NEXT_CURSOR: &str = "kyros-next-cursor";
+/// Largest query as a body, in bytes.
+const MAX_QUERY: usize = 64 * 1024;
+/// Longest query string, in bytes; what is longer belongs into a body.
+const MAX_QUERY_STRING: usize = 8 * 1024;
 
 /// A dataset that the token can read.
 #[derive(Serialize, ToSchema)]
@@ -34,11 +51,12 @@ pub(crate) struct DatasetView {
     (status = 401, description = "No valid tenant token"),
 ))]
 pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Result<Response, ProblemReply> {
+    admit(&app, &scope)?;
     let snapshot = app.metadata.snapshot();
     let datasets = snapshot.dashboards.get(scope.dashboard()).map(|d| d.datasets.clone()).unwrap_or_default();
     let mut views = Vec::with_capacity(datasets.len());
     for name in datasets {
-        let available = app.data.exists(&scope, &name).await.map_err(|error| reply(&error))?;
+        let available = app.data.exists(Place::new(&scope, &name)).await.map_err(|error| reply(&error))?;
         views.push(DatasetView { name, available });
     }
     Ok(json_no_store(StatusCode::OK, &views))
@@ -59,7 +77,7 @@ pub(crate) async fn schema(
     Scoped(scope): Scoped,
     Path(dataset): Path<String>,
 ) -> Result<Response, ProblemReply> {
-    let loaded = load(&app, &scope, &dataset).await?;
+    let (_, _, loaded) = load(&app, &scope, &dataset).await?;
     let body = serde_json::json!({
         "dataset": dataset,
         "rows": loaded.table.rows(),
@@ -80,8 +98,10 @@ pub(crate) async fn schema(
         ("agg" = Option<String>, Query, description = "column:function, separated by commas"),
         ("filter" = Option<String>, Query, description = "column:operation:value; repeatable"),
         ("sort" = Option<String>, Query, description = "Columns; a leading - means descending"),
-        ("limit" = Option<u32>, Query, description = "At most 50,000; 10,000 when not given"),
+        ("limit" = Option<u32>, Query, description = "At most 1,000,000; 10,000 when not given"),
         ("offset" = Option<u32>, Query, description = "Rows to skip"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended; instead of offset"),
+        ("total" = Option<bool>, Query, description = "Whether to count the rows of all pages"),
         ("format" = Option<String>, Query, description = "json, columns, ndjson, csv, arrow or parquet"),
     ),
     responses(
@@ -91,6 +111,7 @@ pub(crate) async fn schema(
         (status = 401, description = "No valid tenant token"),
         (status = 404, description = "No such dataset for this token"),
         (status = 406, description = "No such format"),
+        (status = 410, description = "The data changed since the cursor was given"),
         (status = 422, description = "The query does not fit the dataset"),
         (status = 429, description = "Too many queries at once"),
         (status = 503, description = "The dataset's file is damaged"),
@@ -103,24 +124,12 @@ pub(crate) async fn rows(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ProblemReply> {
-    let raw = raw.unwrap_or_default();
-    let mut format = None;
-    let mut pairs = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(raw.as_bytes()) {
-        if name == "format" {
-            if format.replace(value.into_owned()).is_some() {
-                let title = "The parameter format is there twice";
-                return Err(ProblemReply::of(StatusCode::BAD_REQUEST, "malformed-query", title));
-            }
-        } else {
-            pairs.push((name.into_owned(), value.into_owned()));
-        }
-    }
+    let (pairs, format) = parameters(raw.as_deref())?;
     let encoding = encoding_of(format.as_deref(), &headers)?;
     // The grant is looked up before the query is read, so that a bad query says nothing about what exists.
-    let loaded = load(&app, &scope, &dataset).await?;
+    let found = load(&app, &scope, &dataset).await?;
     let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    answer(&app, loaded, query, encoding, &headers).await
+    answer(&app, found, query, encoding, &headers).await
 }
 
 /// Query a dataset by a JSON body, with nested filters.
@@ -134,6 +143,7 @@ pub(crate) async fn rows(
         (status = 401, description = "No valid tenant token"),
         (status = 404, description = "No such dataset for this token"),
         (status = 406, description = "No such format"),
+        (status = 410, description = "The data changed since the cursor was given"),
         (status = 413, description = "The body is larger than 64 KiB"),
         (status = 422, description = "The query does not fit the dataset"),
         (status = 429, description = "Too many queries at once"),
@@ -148,19 +158,48 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ProblemReply> {
-    /// Largest query, in bytes.
-    const MAX_QUERY: usize = 64 * 1024;
     if body.len() > MAX_QUERY {
         return Err(ProblemReply::of(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The query is larger than 64 KiB"));
+    }
+    if !media_type(&headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        let title = "Send the query as application/json";
+        return Err(ProblemReply::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", title));
     }
     if names_a_tenant(&body) {
         return Err(tenant_not_selectable(&app, &scope, "data").await);
     }
-    let raw = raw.unwrap_or_default();
-    let format = url::form_urlencoded::parse(raw.as_bytes()).find(|(name, _)| name == "format").map(|(_, value)| value);
+    let (pairs, format) = parameters(raw.as_deref())?;
     let encoding = encoding_of(format.as_deref(), &headers)?;
-    let loaded = load(&app, &scope, &dataset).await?;
-    answer(&app, loaded, Query::from_json(&body), encoding, &headers).await
+    let found = load(&app, &scope, &dataset).await?;
+    let mut issues: Vec<Issue> = pairs.iter().map(|(name, _)| Issue::unknown_parameter(name, ["format"])).collect();
+    let query = match Query::from_json(&body) {
+        Ok(query) if issues.is_empty() => Ok(query),
+        Ok(_) => Err(issues),
+        Err(more) => {
+            issues.extend(more);
+            Err(issues)
+        }
+    };
+    answer(&app, found, query, encoding, &headers).await
+}
+
+/// The pairs of the query string, and the format taken out of them.
+#[expect(clippy::type_complexity, reason = "names, values, and the one value that is not the query's")]
+fn parameters(raw: Option<&str>) -> Result<(Vec<(String, String)>, Option<String>), ProblemReply> {
+    let raw = raw.unwrap_or_default();
+    if raw.len() > MAX_QUERY_STRING {
+        let title = "The query string is longer than 8 KiB, send the query as a body";
+        return Err(ProblemReply::of(StatusCode::URI_TOO_LONG, "too-long", title));
+    }
+    let malformed = |title| ProblemReply::of(StatusCode::BAD_REQUEST, "malformed-query", title);
+    let mut pairs = negotiate::pairs(raw).ok_or_else(|| malformed("The query string is not percent-encoded UTF-8"))?;
+    let mut formats = pairs.extract_if(.., |(name, _)| name == "format").map(|(_, value)| value);
+    let format = formats.next();
+    if formats.next().is_some() {
+        return Err(malformed("The parameter format is there twice"));
+    }
+    drop(formats);
+    Ok((pairs, format))
 }
 
 /// Whether a body's top level names a tenant.
@@ -169,41 +208,68 @@ fn names_a_tenant(body: &[u8]) -> bool {
     parsed.is_ok_and(|members| members.keys().any(|name| is_tenant_parameter(name)))
 }
 
+/// Counts the request in the tenant's lane.
+fn admit(app: &App, scope: &TenantScope) -> Result<Arc<Lane>, ProblemReply> {
+    let snapshot = app.metadata.snapshot();
+    let limits = snapshot.tenants.get(scope.tenant()).map(|record| record.limits).ok_or_else(not_found)?;
+    app.data.admit(scope.tenant(), limits).map_err(|error| reply(&error))
+}
+
 /// The dataset, if the token's dashboard lists it and the tenant has it. Nothing is opened before the list was asked.
-async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<Loaded, ProblemReply> {
+async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Arc<Lane>, Place, Loaded), ProblemReply> {
+    let lane = admit(app, scope)?;
     let dataset: DatasetName = dataset.parse().map_err(|_| not_found())?;
     let snapshot = app.metadata.snapshot();
     let listed = snapshot.dashboards.get(scope.dashboard()).is_some_and(|record| record.datasets.contains(&dataset));
     if !listed {
         return Err(not_found());
     }
-    app.data.load(scope, &dataset).await.map_err(|error| reply(&error))
+    let place = Place::new(scope, &dataset);
+    let loaded = app.data.load(&place).await.map_err(|error| reply(&error))?;
+    Ok((lane, place, loaded))
 }
 
 async fn answer(
     app: &App,
-    loaded: Loaded,
+    (lane, place, loaded): (Arc<Lane>, Place, Loaded),
     query: Result<Query, Vec<Issue>>,
     encoding: Encoding,
     headers: &HeaderMap,
 ) -> Result<Response, ProblemReply> {
     let checked = query.and_then(|query| validate(&query, loaded.table.schema())).map_err(|issues| invalid(&issues))?;
+    let page = page(checked, &loaded.version)?;
     // Known before the query runs: an unchanged answer costs nothing.
-    let basis = format!("{} {} {}", loaded.version.tag(), checked.canonical(), encoding.name());
-    let tag = format!("W/\"{}\"", &sha256_base64url(basis.as_bytes())[..22]);
+    let basis = [&page.key().to_bytes()[..], encoding.name().as_bytes()].concat();
+    let tag = format!("W/\"{}\"", &sha256_base64url(&basis)[..22]);
     let etag = HeaderValue::from_str(&tag).map_err(|error| ProblemReply::internal(&error))?;
     let common = [
         (header::ETAG, etag),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (header::VARY, HeaderValue::from_static("Authorization, Accept, Accept-Encoding")),
     ];
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|candidate| candidate.trim() == tag)) {
+    if negotiate::is_known(&tag, headers) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
-    let (bytes, _) = app.data.run(loaded.table, checked, encoding).await.map_err(|error| reply(&error))?;
+    let answered = app.data.answer(&lane, &place, loaded.table, page, encoding).await.map_err(|error| reply(&error))?;
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()))];
-    Ok((StatusCode::OK, common, kind, bytes).into_response())
+    let (mut response, next) = match answered {
+        Reply::Whole(whole) => ((StatusCode::OK, common, kind, whole.bytes).into_response(), whole.next),
+        Reply::Pieces(body, next) => ((StatusCode::OK, common, kind, body).into_response(), next),
+    };
+    if let Some(next) = next.and_then(|cursor| HeaderValue::from_str(&cursor.to_string()).ok()) {
+        response.headers_mut().insert(NEXT_CURSOR, next);
+    }
+    Ok(response)
+}
+
+fn page(checked: CheckedQuery, version: &Version) -> Result<Page, ProblemReply> {
+    checked.page(version.as_str()).map_err(|misplaced| match misplaced {
+        Misplaced::OtherQuery => invalid(&[Issue::of_cursor("the cursor was given for another query")]),
+        Misplaced::OtherVersion => {
+            let title = "The data changed since this cursor was given, start again without it";
+            ProblemReply::of(StatusCode::GONE, "cursor-expired", title)
+        }
+    })
 }
 
 /// `format=` counts before `Accept`; what is not served is 406, with the list of what is.
@@ -213,20 +279,7 @@ fn encoding_of(format: Option<&str>, headers: &HeaderMap) -> Result<Encoding, Pr
         ProblemReply::of(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "This format is not served")
             .with_detail(format!("formats: {}", names.join(", ")))
     };
-    if let Some(name) = format {
-        return Encoding::ALL.into_iter().find(|encoding| encoding.name() == name).ok_or_else(unacceptable);
-    }
-    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Encoding::Json) };
-    let accept = accept.to_str().map_err(|_| unacceptable())?;
-    accept
-        .split(',')
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .find_map(|range| match range {
-            "*/*" | "application/*" => Some(Encoding::Json),
-            "text/*" => Some(Encoding::Csv),
-            _ => Encoding::ALL.into_iter().find(|encoding| encoding.media_type().split(';').next() == Some(range)),
-        })
-        .ok_or_else(unacceptable)
+    negotiate::encoding(format, headers).ok_or_else(unacceptable)
 }
 
 fn invalid(issues: &[Issue]) -> ProblemReply {
@@ -262,8 +315,15 @@ fn reply(error: &DataError) -> ProblemReply {
             tracing::error!(decision = reply.decision(), detail, "dataset unreadable");
             reply
         }
-        DataError::Busy => {
-            ProblemReply::of(StatusCode::TOO_MANY_REQUESTS, "busy", "Too many queries at once, try again shortly")
+        DataError::Busy { reason, retry_after } => {
+            let title = match *reason {
+                "rate" => "This tenant asks more often than its limit allows",
+                "streams" => "This tenant has too many large answers under way",
+                _ => "This tenant has too many queries waiting",
+            };
+            // Whole seconds, rounded up (RFC 9110, section 10.2.3).
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            ProblemReply::of(StatusCode::TOO_MANY_REQUESTS, "busy", title).retry_after(seconds.max(1))
         }
         DataError::Deadline => {
             ProblemReply::of(StatusCode::GATEWAY_TIMEOUT, "query-timeout", "The query took too long")

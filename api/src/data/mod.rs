@@ -1,12 +1,54 @@
-//! The data API: a tenant's files, and nothing that could be anybody else's.
+//! The data API: a tenant's data, and nothing that could be anybody else's.
 //!
-//! The chain has no gap to slip through: a [`TenantScope`](kyros_shared_config::TenantScope) opens a directory handle that
-//! cannot leave that tenant's folder, the handle opens a file, the engine reads the open file.
+//! ```text
+//! TenantScope ──▶ Place ──▶ source ──▶ frames ──▶ query on one version ──▶ answers ──▶ bytes, or pieces
+//!                           (files)    (memory)   (lanes, turns)           (memory)
+//! ```
+//!
+//! The chain has no gap to slip through: a [`TenantScope`](kyros_shared_config::TenantScope) makes a place, a place opens that
+//! tenant's data alone, and every key of every cache starts with the place.
 
-mod files;
+mod answers;
+mod frames;
 mod handlers;
+mod lanes;
+mod negotiate;
+mod pieces;
+mod quota;
 mod service;
+mod source;
+mod turns;
 
-pub use files::import_into;
+use std::time::Duration;
+
 pub(crate) use handlers::{__path_list, __path_query, __path_rows, __path_schema, list, query, rows, schema};
-pub(crate) use service::{DataError, DataService};
+pub(crate) use service::DataService;
+pub use source::import_into;
+
+use crate::engine;
+
+/// Why there is no answer. The texts are for the log.
+#[derive(Debug, Clone)]
+pub(crate) enum DataError {
+    /// Not there, not granted, or another tenant's: one answer.
+    NotFound,
+    /// The data cannot be read: this dataset alone cannot be served.
+    Broken(String),
+    /// One request, query or stream too many.
+    Busy {
+        /// Of what there are too many.
+        reason: &'static str,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// It took too long.
+    Deadline,
+    /// Ours.
+    Internal(String),
+}
+
+impl From<engine::Error> for DataError {
+    fn from(error: engine::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

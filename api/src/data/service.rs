@@ -1,159 +1,197 @@
-//! Datasets in memory and queries off the asynchronous runtime: a byte budget, a semaphore, a deadline.
+//! From a place to an answer: what is kept is given, what is asked for by many is computed once, and nobody computes out of
+//! turn.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, TenantScope};
-use moka::sync::Cache;
-use tokio::sync::Semaphore;
+use axum::body::Body;
+use kyros_metadata::Limits;
+use kyros_shared_config::TenantId;
 
-use super::files::{DataRoot, FileVersion};
-use crate::engine::{self, Answer, CheckedQuery, Encoding, Table};
+use super::{
+    DataError,
+    answers::{AnswerKey, Answers, Computed, Whole},
+    frames::{Frames, Loaded},
+    lanes::{Lane, Lanes},
+    pieces,
+    source::{LocalFolder, Place, Source},
+    turns::Turns,
+};
+use crate::engine::{self, Answer, Cursor, Encoder, Encoding, Page, Table};
 
-/// Memory for datasets, in bytes, as the engine estimates them.
-const CACHE_BYTES: u64 = 1024 * 1024 * 1024;
-/// A query that takes longer is answered with 504. It keeps its permit until it really ends.
+/// A query that takes longer is answered with 504. It keeps its place until it really ends.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long a query waits for a permit before the answer is 429.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
+/// Memory for encoded answers, in bytes.
+const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// How much of it one tenant can have.
+const ANSWER_BYTES_PER_TENANT: usize = 32 * 1024 * 1024;
+/// Answers with more cells are sent piece by piece.
+const WHOLE_CELLS: usize = 256 * 1024;
+/// So are those that turn out to be longer, in bytes.
+const WHOLE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum DataError {
-    /// Not there, not granted, or another tenant's: one answer.
-    NotFound,
-    /// The file is damaged: this dataset alone cannot be served.
-    Broken(String),
-    /// Too many queries at once.
-    Busy,
-    /// It took too long.
-    Deadline,
-    /// Ours.
-    Internal(String),
+/// An answer, and where the next page begins.
+pub(crate) enum Reply {
+    Whole(Whole),
+    Pieces(Body, Option<Cursor>),
 }
 
-impl From<engine::Error> for DataError {
-    fn from(error: engine::Error) -> Self {
-        match error {
-            engine::Error::Internal { .. } => Self::Internal(error.to_string()),
-            _ => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for DataError {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error.to_string())
-    }
-}
-
-/// The tenant comes first: no key of one tenant can be another's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    tenant: TenantId,
-    dashboard: DashboardSlug,
-    dataset: DatasetName,
-    version: FileVersion,
-}
-
-/// A dataset, loaded.
-#[derive(Clone)]
-pub(crate) struct Loaded {
-    pub(crate) table: Table,
-    pub(crate) version: FileVersion,
-}
-
-/// Loads datasets and runs queries on them.
+/// Loads datasets and answers queries on them.
 pub(crate) struct DataService {
-    root: Arc<DataRoot>,
-    tables: Cache<Key, Table>,
-    permits: Arc<Semaphore>,
+    local: Arc<dyn Source>,
+    frames: Arc<Frames>,
+    answers: Arc<Answers>,
+    lanes: Lanes,
+    turns: Turns,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    kept: AtomicU64,
+    computed: AtomicU64,
+    busy: AtomicU64,
+    late: AtomicU64,
 }
 
 impl DataService {
-    pub(crate) fn new(data_dir: &Path, concurrency: usize) -> Self {
-        let weigh = |_: &Key, table: &Table| u32::try_from(table.estimated_size() / 1024 + 1).unwrap_or(u32::MAX);
+    /// Datasets in `data_dir`, so many queries at once, so many bytes for datasets in memory.
+    pub(crate) fn new(data_dir: &Path, concurrency: usize, frame_bytes: usize) -> Self {
         Self {
-            root: Arc::new(DataRoot::new(data_dir)),
-            tables: Cache::builder().max_capacity(CACHE_BYTES / 1024).weigher(weigh).build(),
-            permits: Arc::new(Semaphore::new(concurrency.max(1))),
+            local: Arc::new(LocalFolder::new(data_dir)),
+            frames: Arc::new(Frames::new(frame_bytes / 2, frame_bytes)),
+            answers: Arc::new(Answers::new(ANSWER_BYTES_PER_TENANT, ANSWER_BYTES)),
+            lanes: Lanes::default(),
+            turns: Turns::new(concurrency),
+            counts: Counts::default(),
         }
     }
 
-    /// Whether the scope's dataset has a file now.
-    pub(crate) async fn exists(&self, scope: &TenantScope, dataset: &DatasetName) -> Result<bool, DataError> {
-        let (root, scope, dataset) = (self.root.clone(), scope.clone(), dataset.clone());
-        blocking(move || Ok(root.folder(&scope)?.map(|folder| folder.open(&dataset)).transpose()?.flatten().is_some()))
-            .await
+    /// The tenant's lane, in which a request was counted; an error is one too many.
+    pub(crate) fn admit(&self, tenant: &TenantId, limits: Limits) -> Result<Arc<Lane>, DataError> {
+        let lane = self.lanes.of(tenant, limits);
+        lane.admit().inspect_err(|error| self.count(error))?;
+        Ok(lane)
     }
 
-    /// The dataset as it is on the disk now.
-    pub(crate) async fn load(&self, scope: &TenantScope, dataset: &DatasetName) -> Result<Loaded, DataError> {
-        let (root, tables) = (self.root.clone(), self.tables.clone());
-        let (scope, dataset) = (scope.clone(), dataset.clone());
-        let opened = blocking(move || {
-            let folder = root.folder(&scope)?.ok_or(DataError::NotFound)?;
-            let found = folder.open(&dataset)?.ok_or(DataError::NotFound)?;
-            let version = found.version;
-            let key = Key { tenant: scope.tenant().clone(), dashboard: scope.dashboard().clone(), dataset, version };
-            Ok((tables.get(&key), key, found))
-        });
-        let (cached, key, found) = opened.await?;
-        let version = key.version;
-        if let Some(table) = cached {
-            return Ok(Loaded { table, version });
-        }
-        let (permit, tables) = (self.permit().await?, self.tables.clone());
-        let work = blocking(move || {
-            // The permit goes along: who hangs up must not make room for another read beside this one.
-            let _permit = permit;
-            // Single flight: however many ask for a new file, it is read once.
-            let read = || Table::from_file(found.file, found.format);
-            let table = tables.try_get_with(key, read).map_err(|error| DataError::Broken(error.to_string()))?;
-            Ok(Loaded { table, version })
-        });
-        tokio::time::timeout(DEADLINE, work).await.map_err(|_| DataError::Deadline)?
+    /// Whether there is such a dataset now.
+    pub(crate) async fn exists(&self, place: Place) -> Result<bool, DataError> {
+        self.local.exists(place).await.map_err(|error| DataError::Broken(error.to_string()))
     }
 
-    /// Runs a query and writes its answer.
-    pub(crate) async fn run(
+    /// The dataset as it is now.
+    pub(crate) async fn load(&self, place: &Place) -> Result<Loaded, DataError> {
+        self.frames.load(place, &self.local).await
+    }
+
+    /// The answer to a query, which must have been made for this very table.
+    pub(crate) async fn answer(
         &self,
+        lane: &Arc<Lane>,
+        place: &Place,
         table: Table,
-        query: CheckedQuery,
+        page: Page,
         encoding: Encoding,
-    ) -> Result<(Vec<u8>, Answer), DataError> {
-        let permit = self.permit().await?;
-        let work = blocking(move || {
-            // The permit goes along: a query that missed its deadline still holds its place until it ends.
-            let _permit = permit;
-            let answer = engine::run(&table, &query)?;
-            let bytes = engine::encode(&answer, encoding)?;
-            Ok((bytes, answer))
-        });
-        tokio::time::timeout(DEADLINE, work).await.map_err(|_| DataError::Deadline)?
+    ) -> Result<Reply, DataError> {
+        let key = AnswerKey { place: place.clone(), page: page.key(), encoding };
+        if let Some(whole) = self.answers.get(&key) {
+            self.counts.kept.fetch_add(1, Ordering::Relaxed);
+            return Ok(Reply::Whole(whole));
+        }
+        self.counts.computed.fetch_add(1, Ordering::Relaxed);
+        let computed = self.answers.compute(key, || compute(lane.clone(), self.turns.clone(), table, page, encoding));
+        let computed = tokio::time::timeout(DEADLINE, computed).await.unwrap_or(Err(DataError::Deadline));
+        match computed.inspect_err(|error| self.count(error))? {
+            Computed::Whole(whole) => Ok(Reply::Whole(whole)),
+            Computed::Large(answer) => {
+                let permit = lane.stream().inspect_err(|error| self.count(error))?;
+                let next = answer.next;
+                let body = pieces::body(answer, encoding, lane.tenant().clone(), self.turns.clone(), permit);
+                Ok(Reply::Pieces(body, next))
+            }
+        }
     }
 
-    async fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, DataError> {
-        match tokio::time::timeout(QUEUE_PATIENCE, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(closed)) => Err(DataError::Internal(closed.to_string())),
-            Err(_) => Err(DataError::Busy),
-        }
+    fn count(&self, error: &DataError) {
+        match error {
+            DataError::Busy { .. } => self.counts.busy.fetch_add(1, Ordering::Relaxed),
+            DataError::Deadline => self.counts.late.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// For Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let Counts { kept, computed, busy, late } = &self.counts;
+        let [kept, computed, busy, late] = [kept, computed, busy, late].map(|count| count.load(Ordering::Relaxed));
+        format!(
+            "# HELP kyros_api_data_answers_total Answers to queries, by where they came from.\n\
+             # TYPE kyros_api_data_answers_total counter\n\
+             kyros_api_data_answers_total{{from=\"cache\"}} {kept}\n\
+             kyros_api_data_answers_total{{from=\"query\"}} {computed}\n\
+             # HELP kyros_api_data_refused_total Requests that were one too many (429), and queries that took too long (504).\n\
+             # TYPE kyros_api_data_refused_total counter\n\
+             kyros_api_data_refused_total{{why=\"busy\"}} {busy}\n\
+             kyros_api_data_refused_total{{why=\"deadline\"}} {late}\n\
+             # HELP kyros_api_data_cache_bytes Memory for datasets and for answers.\n\
+             # TYPE kyros_api_data_cache_bytes gauge\n\
+             kyros_api_data_cache_bytes{{of=\"datasets\"}} {}\n\
+             kyros_api_data_cache_bytes{{of=\"answers\"}} {}\n",
+            self.frames.bytes(),
+            self.answers.bytes(),
+        )
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, DataError> + Send + 'static,
-) -> Result<T, DataError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(DataError::Internal(error.to_string())),
+async fn compute(
+    lane: Arc<Lane>,
+    turns: Turns,
+    table: Table,
+    page: Page,
+    encoding: Encoding,
+) -> Result<Computed, DataError> {
+    let place = lane.enter().await?;
+    let turn = turns.wait(lane.tenant()).await;
+    let work = tokio::task::spawn_blocking(move || {
+        // They go along: a query that missed its deadline still holds its place until it ends.
+        let _held = (place, turn);
+        let answer = engine::run(&table, &page)?;
+        whole_if_small(answer, encoding)
+    });
+    work.await.unwrap_or_else(|error| Err(DataError::Internal(error.to_string())))
+}
+
+fn whole_if_small(answer: Answer, encoding: Encoding) -> Result<Computed, DataError> {
+    if answer.table.rows().saturating_mul(answer.table.schema().columns().len()) > WHOLE_CELLS {
+        return Ok(Computed::Large(answer));
     }
+    let next = answer.next;
+    let mut encoder = Encoder::new(answer, encoding);
+    let mut bytes = Vec::new();
+    while let Some(piece) = encoder.piece()? {
+        if bytes.is_empty() {
+            bytes = piece;
+        } else {
+            bytes.extend_from_slice(&piece);
+        }
+        if bytes.len() > WHOLE_BYTES {
+            return Ok(Computed::Large(encoder.into_answer()));
+        }
+    }
+    Ok(Computed::Whole(Whole { bytes: bytes.into(), next }))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantScope, TenantVerifier, issuer::TenantGrant};
+
     use super::*;
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, issuer::TenantGrant};
 
     /// A scope the only way there is: by verifying a token.
     pub(crate) fn scope(tenant: &str, dashboard: &str) -> TenantScope {
@@ -179,20 +217,20 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_truncated_file_breaks_its_own_dataset_alone_until_it_is_replaced() {
-        let path = std::env::temp_dir().join(format!("kyros-{}", kyros_shared_config::crypto::random_id()));
-        let folder = path.join("tenants/acme/clv");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("good.csv"), "a\n1\n").unwrap();
-        std::fs::write(folder.join("bad.parquet"), "PAR1").unwrap();
-        let service = DataService::new(&path, 1);
-        let scope = scope("acme", "clv");
-        assert!(matches!(service.load(&scope, &"bad".parse().unwrap()).await, Err(DataError::Broken(_))));
-        assert_eq!(service.load(&scope, &"good".parse().unwrap()).await.unwrap().table.rows(), 1);
-        std::fs::remove_file(folder.join("bad.parquet")).unwrap();
-        std::fs::write(folder.join("bad.csv"), "a\n1\n2\n").unwrap();
-        assert_eq!(service.load(&scope, &"bad".parse().unwrap()).await.unwrap().table.rows(), 2);
-        std::fs::write(folder.join("good.csv"), "a\n1\n2\n3\n").unwrap();
-        assert_eq!(service.load(&scope, &"good".parse().unwrap()).await.unwrap().table.rows(), 3);
-        std::fs::remove_dir_all(path).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("tenants/acme/clv");
+        std::fs::create_dir_all(&files).unwrap();
+        std::fs::write(files.join("good.csv"), "a\n1\n").unwrap();
+        std::fs::write(files.join("bad.parquet"), "PAR1").unwrap();
+        let service = DataService::new(folder.path(), 1, 1 << 30);
+        let place = |name: &str| Place::new(&scope("acme", "clv"), &name.parse().unwrap());
+        assert!(matches!(service.load(&place("bad")).await, Err(DataError::Broken(_))));
+        assert_eq!(service.load(&place("good")).await.unwrap().table.rows(), 1);
+        std::fs::remove_file(files.join("bad.parquet")).unwrap();
+        std::fs::write(files.join("bad.csv"), "a\n1\n2\n").unwrap();
+        std::fs::write(files.join("good.csv"), "a\n1\n2\n3\n").unwrap();
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        assert_eq!(service.load(&place("bad")).await.unwrap().table.rows(), 2);
+        assert_eq!(service.load(&place("good")).await.unwrap().table.rows(), 3);
     }
 }

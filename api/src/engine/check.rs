@@ -1,25 +1,80 @@
 //! A query against the columns of a data set: parse, don't validate. A [`CheckedQuery`] names only columns that exist,
 //! does with them only what their types allow, and holds its values in those types, so a plan of it cannot fail.
 
-use serde::Serialize;
-
+use super::cursor::{Basis, Cursor, Misplaced};
 use super::issue::{Code, Issue, Issues};
 use super::literal::Literal;
 use super::query::{Aggregate, Filter, Func, Grain, GroupKey, Op, Predicate, Query, Sort};
 use super::schema::{Column, Kind, Schema};
 
 /// A query that its data set can answer. Only [`validate`] makes one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CheckedQuery {
     pub(super) shape: Shape,
     pub(super) filter: Option<Condition>,
     pub(super) sort: Vec<Order>,
-    pub(super) limit: u32,
+    limit: u32,
+    start: Start,
+    total: bool,
+}
+
+/// Where the page begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Start {
+    Offset(u32),
+    Cursor(Cursor),
+}
+
+/// One page of a checked query on one version of its data set. Only [`CheckedQuery::page`] makes one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    pub(super) query: CheckedQuery,
     pub(super) offset: u32,
+    basis: Basis,
+}
+
+impl Page {
+    pub(super) fn limit(&self) -> u32 {
+        self.query.limit
+    }
+
+    /// Whether the length of the whole answer was asked for.
+    pub(super) fn wants_total(&self) -> bool {
+        self.query.total
+    }
+
+    /// Where the page after this one begins, if this one has so many rows.
+    pub(super) fn after(&self, rows: usize) -> Option<Cursor> {
+        let offset = self.offset.checked_add(u32::try_from(rows).ok()?)?;
+        Some(Cursor::new(offset, self.basis))
+    }
+
+    /// What an answer depends on, as a key of caches: the same query on the same version has the same one, however it was
+    /// written.
+    pub fn key(&self) -> PageKey {
+        PageKey { basis: self.basis, offset: self.offset, limit: self.query.limit, total: self.query.total }
+    }
+}
+
+/// What one page's answer depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PageKey {
+    basis: Basis,
+    offset: u32,
+    limit: u32,
+    total: bool,
+}
+
+impl PageKey {
+    /// For an entity tag.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let Self { basis, offset, limit, total } = self;
+        [&basis.to_bytes()[..], &offset.to_be_bytes(), &limit.to_be_bytes(), &[u8::from(total)]].concat()
+    }
 }
 
 /// What a row of the answer is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Shape {
     /// A row of the data set, with these columns.
     Rows(Vec<String>),
@@ -27,19 +82,19 @@ pub(super) enum Shape {
     Groups { keys: Vec<Key>, figures: Vec<Figure> },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) column: String,
     pub(super) every: Option<Grain>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Figure {
     pub(super) source: Source,
     pub(super) alias: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
     /// How many rows there are.
     Rows,
@@ -47,7 +102,7 @@ pub(super) enum Source {
     Column { name: String, kind: Kind, func: Func },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),
@@ -55,7 +110,7 @@ pub(super) enum Condition {
     Test { column: String, test: Test },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
     IsNull,
     NotNull,
@@ -68,7 +123,7 @@ pub(super) enum Test {
     StartsWith(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Comparison {
     Eq,
     Ne,
@@ -78,17 +133,23 @@ pub(super) enum Comparison {
     Ge,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Order {
     pub(super) column: String,
     pub(super) desc: bool,
 }
 
 impl CheckedQuery {
-    /// One text for all queries that mean the same to the engine, however they were written: the key of a cache.
-    pub fn canonical(&self) -> String {
+    /// The page of it, on the data of this version. A cursor from another query or version is refused.
+    pub fn page(self, version: &str) -> Result<Page, Misplaced> {
+        let Self { shape, filter, sort, limit: _, start: _, total: _ } = &self;
         // Debug, and not JSON, because it cannot fail; it is injective, as texts are quoted and escaped.
-        format!("{self:?}")
+        let basis = Basis::new(version, &format!("{shape:?} {filter:?} {sort:?}"));
+        let offset = match self.start {
+            Start::Offset(offset) => offset,
+            Start::Cursor(cursor) => cursor.offset_in(basis)?,
+        };
+        Ok(Page { query: self, offset, basis })
     }
 }
 
@@ -101,7 +162,8 @@ pub fn validate(query: &Query, schema: &Schema) -> Result<CheckedQuery, Vec<Issu
     };
     let shape = if query.is_grouped() { check.groups(query) } else { check.rows(&query.select) };
     let sort = check.order(&query.sort, &shape);
-    let checked = CheckedQuery { shape, filter, sort, limit: query.limit, offset: query.offset };
+    let start = query.cursor.map_or(Start::Offset(query.offset), Start::Cursor);
+    let checked = CheckedQuery { shape, filter, sort, limit: query.limit, start, total: query.total };
     check.issues.finish(checked)
 }
 

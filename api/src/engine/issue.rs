@@ -73,6 +73,28 @@ pub struct Issue {
     pub allowed: Vec<String>,
 }
 
+impl Issue {
+    /// A parameter of the URL that does not exist.
+    pub fn unknown_parameter(name: &str, allowed: impl IntoIterator<Item = impl ToString>) -> Self {
+        Self {
+            location: Location::Parameter(name.to_owned()),
+            code: Code::Unknown,
+            detail: "there is no such parameter".to_owned(),
+            allowed: allowed.into_iter().map(|item| item.to_string()).collect(),
+        }
+    }
+
+    /// A cursor that does not fit.
+    pub fn of_cursor(detail: &str) -> Self {
+        Self {
+            location: Location::Parameter("cursor".to_owned()),
+            code: Code::InvalidValue,
+            detail: detail.to_owned(),
+            allowed: Vec::new(),
+        }
+    }
+}
+
 /// Gathers issues, so that all problems of a query are reported together.
 #[derive(Debug)]
 pub(super) struct Issues {

@@ -22,6 +22,7 @@
 //! Everything here blocks: call it from `spawn_blocking`, never from an asynchronous task.
 
 pub mod check;
+pub mod cursor;
 pub mod encode;
 mod error;
 pub mod import;
@@ -32,8 +33,9 @@ pub mod run;
 pub mod schema;
 pub mod table;
 
-pub use check::{CheckedQuery, validate};
-pub use encode::{Encoding, encode};
+pub use check::{CheckedQuery, Page, PageKey, validate};
+pub use cursor::{Cursor, Misplaced};
+pub use encode::{Encoder, Encoding, encode};
 pub use error::Error;
 pub use import::{Imported, import, import_bytes};
 pub use issue::{Code, Issue, Location};

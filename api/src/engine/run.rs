@@ -8,7 +8,8 @@ use polars::prelude::{
     Series, SortMultipleOptions, len, lit,
 };
 
-use super::check::{CheckedQuery, Comparison, Condition, Figure, Key, Order, Shape, Source, Test};
+use super::check::{CheckedQuery, Comparison, Condition, Figure, Key, Order, Page, Shape, Source, Test};
+use super::cursor::Cursor;
 use super::error::{Error, working};
 use super::literal::{Literal, PRECISION, zone};
 use super::query::Func;
@@ -20,23 +21,29 @@ use super::table::Table;
 pub struct Answer {
     /// The rows from `offset` on, at most `limit` of them.
     pub table: Table,
-    /// How many rows there are without `limit` and `offset`.
-    pub total: usize,
+    /// How many rows there are without `limit` and `offset`, if that was asked.
+    pub total: Option<usize>,
     /// Whether rows follow after the last one.
     pub truncated: bool,
+    /// Where they begin.
+    pub next: Option<Cursor>,
 }
 
-/// Runs a query. It must have been checked against this very table's schema; any failure is ours, and for the log.
+/// Runs a query for one page. It must have been checked against this very table's schema; any failure is ours, and for the
+/// log.
 ///
 /// Blocks, for as long as it takes.
-pub fn run(table: &Table, query: &CheckedQuery) -> Result<Answer, Error> {
-    let (frame, total) = working(|| {
-        let found = find(table.frame().clone().lazy(), query)?;
-        let total = found.height();
-        Ok((page(found, query)?, total))
+pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
+    let (frame, found) = working(|| {
+        let found = find(table.frame().clone().lazy(), &page.query)?;
+        let rows = found.height();
+        Ok((cut(found, page)?, rows))
     })?;
-    let last = frame.height().saturating_add(query.offset as usize);
-    Ok(Answer { table: Table::from_frame(frame)?, total, truncated: last < total })
+    let rows = frame.height();
+    let truncated = rows.saturating_add(page.offset as usize) < found;
+    let total = page.wants_total().then_some(found);
+    let next = if truncated { page.after(rows) } else { None };
+    Ok(Answer { table: Table::from_frame(frame)?, total, truncated, next })
 }
 
 /// Every row of the answer, in no particular order for groups, and in the file's order for rows.
@@ -59,17 +66,18 @@ fn find(frame: LazyFrame, query: &CheckedQuery) -> PolarsResult<DataFrame> {
 }
 
 /// The rows asked for, in order.
-fn page(found: DataFrame, query: &CheckedQuery) -> PolarsResult<DataFrame> {
+fn cut(found: DataFrame, page: &Page) -> PolarsResult<DataFrame> {
     let mut frame = found.lazy();
-    if !query.sort.is_empty() {
-        let names: Vec<PlSmallStr> = query.sort.iter().map(|Order { column, .. }| column.as_str().into()).collect();
+    let sort = &page.query.sort;
+    if !sort.is_empty() {
+        let names: Vec<PlSmallStr> = sort.iter().map(|Order { column, .. }| column.as_str().into()).collect();
         let options = SortMultipleOptions::default()
-            .with_order_descending_multi(query.sort.iter().map(|order| order.desc))
+            .with_order_descending_multi(sort.iter().map(|order| order.desc))
             .with_nulls_last(true)
             .with_maintain_order(true);
         frame = frame.sort(names, options);
     }
-    frame.slice(i64::from(query.offset), IdxSize::from(query.limit)).collect()
+    frame.slice(i64::from(page.offset), IdxSize::from(page.limit())).collect()
 }
 
 /// A column by its exact name: `col` alone would take `*` and `^..$` for patterns.

@@ -9,4 +9,4 @@ pub(crate) mod metadata;
 pub(crate) mod token;
 
 pub(crate) use error::OAuthError;
-pub(crate) use form::OAuthForm;
+pub(crate) use form::{OAuthForm, media_type};

@@ -25,6 +25,7 @@ pub(crate) fn settings(home: &Path) -> ApiSettings {
         projection_max_age: 900,
         workload_dir: None,
         query_concurrency: 1,
+        frame_cache_mib: 64,
     }
 }
 

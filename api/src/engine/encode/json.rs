@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use polars::prelude::{AnyValue, DataFrame, Series};
+use polars::prelude::{AnyValue, Column, DataFrame, Series};
 use serde::Serialize;
 
 use super::time_text;
@@ -15,34 +15,26 @@ use crate::engine::run::Answer;
 #[derive(Serialize)]
 struct Meta {
     rows: usize,
-    total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
     truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
-/// `{"data": [{..}, ..], "meta": {..}}`.
-pub(super) fn records(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
-    out.extend_from_slice(b"{\"data\":[");
-    rows(answer.table.frame(), b",", out)?;
-    out.push(b']');
-    meta(answer, out)
-}
-
-/// `{"columns": {"name": [..], ..}, "meta": {..}}`.
-pub(super) fn columns(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
-    out.extend_from_slice(b"{\"columns\":{");
-    let names = keys(answer.table.frame(), b"")?;
-    for (index, (name, column)) in names.iter().zip(cells(answer.table.frame())).enumerate() {
-        separate(index, b",", out);
-        out.extend_from_slice(name);
-        out.push(b'[');
-        for (row, value) in column.iter().enumerate() {
-            separate(row, b",", out);
-            cell(&value, out)?;
-        }
-        out.push(b']');
+/// Some cells of a column; the first of them open it, and whoever writes the last ones closes it with `]`.
+pub(super) fn part_of_column(cells: &Column, opens: bool, is_first: bool, out: &mut Vec<u8>) -> Result<(), Error> {
+    if opens {
+        separate(usize::from(!is_first), b",", out);
+        serde_json::to_writer(&mut *out, cells.name().as_str())?;
+        out.extend_from_slice(b":[");
     }
-    out.push(b'}');
-    meta(answer, out)
+    let cells = cells.as_materialized_series().rechunk();
+    for (index, value) in cells.iter().enumerate() {
+        separate(index + usize::from(!opens), b",", out);
+        cell(&value, out)?;
+    }
+    Ok(())
 }
 
 /// One object per line, every line ended.
@@ -54,7 +46,7 @@ pub(super) fn lines(frame: &DataFrame, out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-fn rows(frame: &DataFrame, separator: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn rows(frame: &DataFrame, separator: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let names = keys(frame, b",")?;
     let columns = cells(frame);
     let mut columns: Vec<_> = columns.iter().map(Series::iter).collect();
@@ -93,10 +85,11 @@ fn separate(index: usize, separator: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn meta(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn meta(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
     out.extend_from_slice(b",\"meta\":");
-    let Answer { table, total, truncated } = answer;
-    serde_json::to_writer(&mut *out, &Meta { rows: table.rows(), total: *total, truncated: *truncated })?;
+    let Answer { table, total, truncated, .. } = answer;
+    let next_cursor = answer.next.map(|cursor| cursor.to_string());
+    serde_json::to_writer(&mut *out, &Meta { rows: table.rows(), total: *total, truncated: *truncated, next_cursor })?;
     out.push(b'}');
     Ok(())
 }

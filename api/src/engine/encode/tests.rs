@@ -5,7 +5,7 @@ use std::io::Cursor;
 use polars::prelude::{AnyValue, Column, DataType, IpcStreamReader, Scalar, SerReader, TimeUnit, TimeZone, df};
 use serde_json::{Value, json};
 
-use super::{Encoding, encode};
+use super::{Encoder, Encoding, PIECE_ROWS, encode};
 use crate::engine::run::Answer;
 use crate::engine::table::{Format, Table};
 
@@ -23,7 +23,7 @@ fn answer() -> Answer {
     for (name, scalar) in [("day", day), ("zoned", zoned), ("plain", plain), ("money", money)] {
         frame.with_column(Column::new_scalar(name.into(), scalar, 2)).unwrap();
     }
-    Answer { table: Table::from_frame(frame).unwrap(), total: 5, truncated: true }
+    Answer { table: Table::from_frame(frame).unwrap(), total: Some(5), truncated: true, next: None }
 }
 
 fn text(encoding: Encoding) -> String {
@@ -82,9 +82,60 @@ fn parquet_reads_back() {
 }
 
 #[test]
+fn many_pieces_are_one_answer_in_every_format() {
+    // More than a row group of Parquet, and several pieces of everything else.
+    let rows = i64::try_from(9 * PIECE_ROWS + 8).unwrap();
+    let texts: Vec<_> = (0..rows).map(|row| (row % 3 > 0).then(|| format!("t{row}"))).collect();
+    let frame = df!("n" => (0..rows).collect::<Vec<_>>(), "t" => texts).unwrap();
+    let answer = Answer { table: Table::from_frame(frame).unwrap(), total: None, truncated: false, next: None };
+    let frame = answer.table.frame();
+    for encoding in Encoding::ALL {
+        let mut encoder = Encoder::new(answer.clone(), encoding);
+        let mut pieces = Vec::new();
+        while let Some(piece) = encoder.piece().unwrap() {
+            pieces.push(piece);
+        }
+        assert!(pieces.len() > 1, "{encoding:?}");
+        let bytes = pieces.concat();
+        match encoding {
+            Encoding::Json => {
+                let json: Value = serde_json::from_slice(&bytes).unwrap();
+                assert_eq!(json["data"].as_array().unwrap().len(), frame.height());
+                assert_eq!(json["data"][frame.height() - 1], json!({"n": rows - 1, "t": format!("t{}", rows - 1)}));
+            }
+            Encoding::Columns => {
+                let json: Value = serde_json::from_slice(&bytes).unwrap();
+                for name in ["n", "t"] {
+                    assert_eq!(json["columns"][name].as_array().unwrap().len(), frame.height());
+                }
+                assert_eq!(json["columns"]["n"][PIECE_ROWS], json!(PIECE_ROWS));
+            }
+            Encoding::NdJson => {
+                let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                assert!(lines.map(|line| serde_json::from_slice::<Value>(line).unwrap()["n"].clone()).eq(0..rows));
+            }
+            Encoding::Csv => {
+                let table = Table::from_bytes(bytes, Format::Csv).unwrap();
+                assert_eq!(table.frame().column("n").unwrap(), frame.column("n").unwrap());
+            }
+            Encoding::Arrow => {
+                assert!(IpcStreamReader::new(Cursor::new(bytes)).finish().unwrap().equals_missing(frame));
+            }
+            Encoding::Parquet => {
+                assert!(Table::from_bytes(bytes, Format::Parquet).unwrap().frame().equals_missing(frame));
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_is_still_valid() {
-    let empty =
-        Answer { table: Table::from_frame(df!("a" => [0i64; 0]).unwrap()).unwrap(), total: 0, truncated: false };
+    let empty = Answer {
+        table: Table::from_frame(df!("a" => [0i64; 0]).unwrap()).unwrap(),
+        total: None,
+        truncated: false,
+        next: None,
+    };
     for encoding in Encoding::ALL {
         let bytes = encode(&empty, encoding).unwrap();
         if matches!(encoding, Encoding::Json | Encoding::Columns) {

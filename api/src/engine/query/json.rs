@@ -5,12 +5,14 @@
 
 mod tree;
 
-use super::{Aggregate, Arity, Filter, Func, Grain, GroupKey, MAX_DEPTH, Op, Predicate, Query, Scalar, Sort};
+use super::{
+    Aggregate, Arity, Filter, Func, Grain, GroupKey, MAX_DEPTH, Op, PARAMETERS, Predicate, Query, Scalar, Sort,
+};
 use crate::engine::issue::{Code, Issue, Issues, Origin};
 use tree::{Node, Place};
 
-/// The members of the body.
-const MEMBERS: [&str; 7] = ["select", "group_by", "agg", "filter", "sort", "limit", "offset"];
+/// The members of the body bear the parameters' names.
+const MEMBERS: [&str; 9] = PARAMETERS;
 
 impl Query {
     /// Reads a JSON body. An absent member and a null are the same.
@@ -42,6 +44,16 @@ impl Query {
             }
             if let Some(limit) = fields.get("limit") {
                 query.limit = limit.number(&mut issues).unwrap_or(query.limit);
+            }
+            if let Some(cursor) = fields.get("cursor") {
+                match cursor.text(&mut issues).map(str::parse) {
+                    Some(Ok(found)) => query.cursor = Some(found),
+                    Some(Err(reason)) => issues.add(cursor.pointer(), Code::Malformed, reason),
+                    None => (),
+                }
+            }
+            if let Some(total) = fields.get("total") {
+                query.total = total.flag(&mut issues).unwrap_or(query.total);
             }
             if let Some(offset) = fields.get("offset") {
                 query.offset = offset.number(&mut issues).unwrap_or(query.offset);

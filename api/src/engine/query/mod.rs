@@ -14,12 +14,13 @@ use std::collections::HashSet;
 pub use pairs::PARAMETERS;
 pub use words::{Func, Grain, Op};
 
+use super::cursor::Cursor;
 use super::issue::{Code, Issue, Issues, Origin};
 
 /// Rows of an answer when the query names no limit.
 pub const DEFAULT_LIMIT: u32 = 10_000;
-/// The most rows of one answer.
-pub const MAX_LIMIT: u32 = 50_000;
+/// The most rows of one answer, which is sent piece by piece; what is longer has pages.
+pub const MAX_LIMIT: u32 = 1_000_000;
 /// The most columns that a query selects.
 pub const MAX_SELECT: usize = 256;
 /// The most predicates of one query.
@@ -52,6 +53,10 @@ pub struct Query {
     pub limit: u32,
     /// How many rows of the ordered answer to skip.
     pub offset: u32,
+    /// Where the page begins, as the answer before it said. Excluded by `offset`.
+    pub cursor: Option<Cursor>,
+    /// Whether to say how many rows there are without `limit` and `offset`.
+    pub total: bool,
     /// Where it was written, for the places of later issues.
     pub origin: Origin,
 }
@@ -156,6 +161,8 @@ impl Query {
             sort: Vec::new(),
             limit: DEFAULT_LIMIT,
             offset: 0,
+            cursor: None,
+            total: false,
             origin,
         }
     }
@@ -180,6 +187,9 @@ impl Query {
         }
         if self.limit > MAX_LIMIT {
             issues.add("/limit", Code::TooMany, format!("at most {MAX_LIMIT} rows"));
+        }
+        if self.cursor.is_some() && self.offset > 0 {
+            issues.add("/cursor", Code::Conflict, "cursor excludes offset, which it stands for");
         }
         if !self.select.is_empty() && self.is_grouped() {
             issues.add("/select", Code::Conflict, "select excludes group_by and agg, which name their own outputs");

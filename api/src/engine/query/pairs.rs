@@ -6,7 +6,7 @@ use super::{Aggregate, Arity, Filter, Func, Grain, GroupKey, Op, Predicate, Quer
 use crate::engine::issue::{Code, Issue, Issues, Origin, escape};
 
 /// The parameters of a query. Others that the HTTP layer has, such as `format`, are its own to take away.
-pub const PARAMETERS: [&str; 7] = ["select", "group_by", "agg", "filter", "sort", "limit", "offset"];
+pub const PARAMETERS: [&str; 9] = ["select", "group_by", "agg", "filter", "sort", "limit", "offset", "cursor", "total"];
 
 impl Query {
     /// Reads the pairs of a query string, already percent-decoded. Every parameter but `filter` is there at most once.
@@ -31,6 +31,14 @@ impl Query {
                 "agg" => query.agg = items(name, value, &mut issues, aggregate),
                 "sort" => query.sort = items(name, value, &mut issues, |item, _| Some(sort(item))),
                 "limit" => query.limit = number(name, value, &mut issues).unwrap_or(query.limit),
+                "cursor" => match value.parse() {
+                    Ok(cursor) => query.cursor = Some(cursor),
+                    Err(reason) => issues.add("/cursor", Code::Malformed, reason),
+                },
+                "total" => match value.parse() {
+                    Ok(total) => query.total = total,
+                    Err(_) => issues.add_allowed("/total", Code::Malformed, "true or false is due", [true, false]),
+                },
                 "offset" => query.offset = number(name, value, &mut issues).unwrap_or(query.offset),
                 _ => filters.extend(predicate(value, &mut issues).map(Filter::Predicate)),
             }

@@ -77,6 +77,7 @@ pub(super) fn query(random: &mut Random) -> Query {
         }
     }
     query.limit = u32::try_from(random.below(30)).unwrap();
+    query.total = true;
     query.offset = u32::try_from(random.below(4)).unwrap();
     query
 }

@@ -1,0 +1,309 @@
+//! Datasets in memory, each as its source last had it whole.
+//!
+//! ```text
+//! absent ──fetch──▶ good ──believed_for──▶ asked again ──▶ good (same or newer version)
+//!                     ▲                        │
+//!                     └── the last good one ◀──┴─ broken, unreachable
+//! ```
+//!
+//! A dataset that turns bad keeps its last good version; one that never was good is unavailable, and no other is. One that is
+//! gone is gone at once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use super::{
+    DataError,
+    quota::QuotaCache,
+    source::{Fetched, Place, Source, SourceError, Version},
+};
+use crate::engine::Table;
+
+/// How long a request waits for a newer version while there is a good one: a look at a file is over by then, reading a large
+/// one goes on without it.
+const REFRESH_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a request waits for the first version.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+/// Sources that are read at the same time: each read holds a file and the table made of it.
+const READS_AT_ONCE: usize = 4;
+
+/// A dataset, loaded.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) table: Table,
+    pub(crate) version: Version,
+}
+
+/// The datasets in memory.
+pub(crate) struct Frames {
+    slots: QuotaCache<Place, Arc<Slot>>,
+    reads: Arc<Semaphore>,
+}
+
+/// What is known of one dataset.
+struct Slot {
+    state: ArcSwap<State>,
+    refreshing: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    good: Option<Loaded>,
+    /// The version last seen, good or not: what need not be read again.
+    seen: Option<Version>,
+    trouble: Option<SourceError>,
+    asked_at: Option<Instant>,
+}
+
+impl State {
+    fn is_believed(&self, source: &dyn Source) -> bool {
+        self.asked_at.is_some_and(|at| at.elapsed() < source.believed_for())
+    }
+
+    fn answer(&self) -> Result<Loaded, DataError> {
+        match (&self.good, &self.trouble) {
+            (Some(loaded), _) => Ok(loaded.clone()),
+            (None, Some(SourceError::Absent)) => Err(DataError::NotFound),
+            (None, Some(trouble)) => Err(DataError::Broken(trouble.to_string())),
+            (None, None) => Err(DataError::Deadline),
+        }
+    }
+
+    /// What is known after a source was asked.
+    fn after(&self, asked: Result<Option<Fetched>, SourceError>) -> Self {
+        let asked_at = Some(Instant::now());
+        match asked {
+            Ok(None) => Self { asked_at, ..self.clone() },
+            Ok(Some(Fetched { version, table })) => {
+                let good = Loaded { table, version: version.clone() };
+                Self { good: Some(good), seen: Some(version), trouble: None, asked_at }
+            }
+            Err(SourceError::Absent) => Self { trouble: Some(SourceError::Absent), asked_at, ..Self::default() },
+            Err(trouble) => {
+                let seen = match &trouble {
+                    SourceError::Broken { version: Some(version), .. } => Some(version.clone()),
+                    _ => self.seen.clone(),
+                };
+                Self { good: self.good.clone(), seen, trouble: Some(trouble), asked_at }
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        /// What an entry costs without a table.
+        const OVERHEAD: usize = 1024;
+        OVERHEAD + self.good.as_ref().map_or(0, |loaded| loaded.table.estimated_size())
+    }
+}
+
+impl Frames {
+    /// Keeps at most so many bytes, as the engine estimates them, of one tenant and of all.
+    pub(crate) fn new(per_tenant: usize, total: usize) -> Self {
+        Self { slots: QuotaCache::new(per_tenant, total), reads: Arc::new(Semaphore::new(READS_AT_ONCE)) }
+    }
+
+    /// The dataset as the source has it now, or as it last was good.
+    pub(crate) async fn load(self: &Arc<Self>, place: &Place, source: &Arc<dyn Source>) -> Result<Loaded, DataError> {
+        let slot = self.slots.get(place.tenant(), place).unwrap_or_else(|| self.open(place));
+        let state = slot.state.load_full();
+        if state.is_believed(source.as_ref()) {
+            return state.answer();
+        }
+        let patience = if state.good.is_some() { REFRESH_PATIENCE } else { FIRST_PATIENCE };
+        let refresh = self.clone().refresh(place.clone(), slot.clone(), source.clone());
+        // In time or not: what is known by then is the answer.
+        let _ = tokio::time::timeout(patience, refresh).await;
+        slot.state.load().answer()
+    }
+
+    /// Bytes of all datasets, as the engine estimates them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+
+    fn open(&self, place: &Place) -> Arc<Slot> {
+        let slot = Arc::new(Slot { state: ArcSwap::default(), refreshing: Arc::default() });
+        self.slots.put(place.tenant(), place.clone(), slot.clone(), State::default().bytes());
+        slot
+    }
+
+    /// Asks the source once, however many want to know, and goes on when whoever asked first has gone away.
+    async fn refresh(self: Arc<Self>, place: Place, slot: Arc<Slot>, source: Arc<dyn Source>) {
+        let turn = slot.refreshing.clone().lock_owned().await;
+        if slot.state.load().is_believed(source.as_ref()) {
+            return;
+        }
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            let before = slot.state.load_full();
+            let asked = match self.reads.acquire().await {
+                Ok(_permit) => source.fetch(place.clone(), before.seen.clone()).await,
+                Err(closed) => Err(SourceError::Unreachable(closed.to_string())),
+            };
+            let after = before.after(self.refuse_too_large(asked));
+            report(&place, &before, &after);
+            let bytes = after.bytes();
+            slot.state.store(Arc::new(after));
+            self.slots.put(place.tenant(), place.clone(), slot, bytes);
+        });
+        let _ = task.await;
+    }
+
+    /// A table that no budget has room for would be read again by every request.
+    fn refuse_too_large(&self, asked: Result<Option<Fetched>, SourceError>) -> Result<Option<Fetched>, SourceError> {
+        let Ok(Some(Fetched { version, table })) = asked else { return asked };
+        let (bytes, most) = (table.estimated_size(), self.slots.largest());
+        if bytes < most {
+            return Ok(Some(Fetched { version, table }));
+        }
+        let detail = format!("takes {bytes} bytes of memory, of at most {most}: raise --frame-cache-mib");
+        Err(SourceError::Broken { version: Some(version), detail })
+    }
+}
+
+/// Says once what became of a dataset, not again at every look.
+fn report(place: &Place, before: &State, after: &State) {
+    let words = |state: &State| state.trouble.as_ref().map(ToString::to_string);
+    let (tenant, dashboard, dataset) = (place.tenant(), place.dashboard(), place.dataset());
+    match (&after.trouble, words(before) == words(after)) {
+        (Some(SourceError::Absent), _) | (_, true) => (),
+        (Some(trouble), false) => {
+            let serves_older = after.good.is_some();
+            tracing::error!(%tenant, %dashboard, %dataset, %trouble, serves_older, "dataset unreadable");
+        }
+        (None, false) => tracing::info!(%tenant, %dashboard, %dataset, "dataset readable again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Mutex};
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::data::service::tests::scope;
+
+    /// A source that says what it is told to, and for how long that is believed.
+    struct Scripted {
+        answers: Mutex<VecDeque<Result<Option<Fetched>, SourceError>>>,
+        asked_with: Mutex<Vec<Option<Version>>>,
+        takes: Duration,
+        believed_for: Duration,
+    }
+
+    impl Scripted {
+        fn new(answers: impl IntoIterator<Item = Result<Option<Fetched>, SourceError>>, takes: Duration) -> Arc<Self> {
+            let answers = Mutex::new(answers.into_iter().collect());
+            Arc::new(Self { answers, asked_with: Mutex::default(), takes, believed_for: Duration::ZERO })
+        }
+    }
+
+    impl Source for Scripted {
+        fn believed_for(&self) -> Duration {
+            self.believed_for
+        }
+
+        fn fetch(&self, _: Place, known: Option<Version>) -> BoxFuture<'static, Result<Option<Fetched>, SourceError>> {
+            self.asked_with.lock().unwrap().push(known);
+            let (answer, takes) = (self.answers.lock().unwrap().pop_front(), self.takes);
+            Box::pin(async move {
+                tokio::time::sleep(takes).await;
+                answer.unwrap_or(Ok(None))
+            })
+        }
+
+        fn exists(&self, _: Place) -> BoxFuture<'static, Result<bool, SourceError>> {
+            Box::pin(async { Ok(true) })
+        }
+    }
+
+    fn version(text: &str) -> Version {
+        Version::new(text)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it stands among answers that are errors")]
+    fn rows(text: &str, rows: usize) -> Result<Option<Fetched>, SourceError> {
+        let csv = format!("a\n{}", "1\n".repeat(rows));
+        let table = Table::from_bytes(csv.into_bytes(), crate::engine::Format::Csv).unwrap();
+        Ok(Some(Fetched { version: version(text), table }))
+    }
+
+    fn broken(text: &str) -> Result<Option<Fetched>, SourceError> {
+        Err(SourceError::Broken { version: Some(version(text)), detail: "torn".to_owned() })
+    }
+
+    fn place() -> Place {
+        Place::new(&scope("acme", "clv"), &"own".parse().unwrap())
+    }
+
+    fn frames() -> Arc<Frames> {
+        Arc::new(Frames::new(1 << 20, 1 << 20))
+    }
+
+    async fn rows_of(frames: &Arc<Frames>, source: &Arc<dyn Source>) -> Option<usize> {
+        frames.load(&place(), source).await.ok().map(|loaded| loaded.table.rows())
+    }
+
+    #[tokio::test]
+    async fn a_bad_version_leaves_the_last_good_one_and_is_not_read_twice() {
+        let scripted = Scripted::new(
+            [rows("1", 1), broken("2"), Ok(None), rows("3", 3), Err(SourceError::Absent), rows("4", 4)],
+            Duration::ZERO,
+        );
+        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            seen.push(rows_of(&frames, &source).await);
+        }
+        assert_eq!(seen, [Some(1), Some(1), Some(1), Some(3), None, Some(4)]);
+        let asked_with = scripted.asked_with.lock().unwrap().clone();
+        let known = [None, Some("1"), Some("2"), Some("2"), Some("3"), None];
+        assert_eq!(asked_with, known.map(|text| text.map(version)));
+    }
+
+    #[tokio::test]
+    async fn what_never_was_good_is_unavailable() {
+        let source: Arc<dyn Source> =
+            Scripted::new([broken("1"), Err(SourceError::Unreachable("down".to_owned()))], Duration::ZERO);
+        let frames = frames();
+        for _ in 0..2 {
+            assert!(matches!(frames.load(&place(), &source).await, Err(DataError::Broken(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn reading_a_newer_version_holds_nobody_up() {
+        let scripted = Scripted::new([rows("1", 1), rows("2", 2)], 4 * REFRESH_PATIENCE);
+        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        assert_eq!(rows_of(&frames, &source).await, Some(1));
+        assert_eq!(rows_of(&frames, &source).await, Some(1), "the newer one is not waited for");
+        tokio::time::sleep(5 * REFRESH_PATIENCE).await;
+        assert_eq!(rows_of(&frames, &source).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn however_many_ask_the_source_is_asked_once() {
+        let mut scripted = Scripted::new([rows("1", 1)], Duration::from_millis(50));
+        Arc::get_mut(&mut scripted).unwrap().believed_for = Duration::from_mins(1);
+        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        let loads = (0..64).map(|_| rows_of(&frames, &source));
+        assert_eq!(futures_util::future::join_all(loads).await, vec![Some(1); 64]);
+        assert_eq!(scripted.asked_with.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_table_that_no_budget_has_room_for_is_refused_and_not_read_again() {
+        let scripted = Scripted::new([rows("1", 50_000)], Duration::ZERO);
+        let source: Arc<dyn Source> = scripted.clone();
+        let frames = Arc::new(Frames::new(10_000, 10_000));
+        assert_eq!(rows_of(&frames, &source).await, None);
+        assert_eq!(rows_of(&frames, &source).await, None);
+        assert_eq!(scripted.asked_with.lock().unwrap().clone(), [None, Some(version("1"))]);
+    }
+}

@@ -1,0 +1,267 @@
+//! The local folder: tenants' files behind directory handles that lead nowhere else.
+//!
+//! A file may be dropped in place. It counts once it has been left alone for [`SETTLED`], so that a copy under way is never
+//! read as if it were whole.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use futures_util::future::BoxFuture;
+use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, crypto::random_id};
+
+use super::{Fetched, Place, Source, SourceError, Version};
+use crate::engine::{self, Format, Imported, Table};
+
+const FORMATS: [(&str, Format); 2] = [("parquet", Format::Parquet), ("csv", Format::Csv)];
+/// How old the last change of a file must be.
+const SETTLED: Duration = Duration::from_millis(300);
+/// How long to wait for that; a copy that takes longer is read when it is complete.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A changed file is seen within this time and [`SETTLED`].
+const BELIEVED_FOR: Duration = Duration::from_millis(250);
+
+/// `data/tenants` on this machine.
+pub(crate) struct LocalFolder {
+    tenants: Arc<PathBuf>,
+}
+
+/// One tenant's folder for one dashboard.
+struct DashboardFolder(Dir);
+
+/// A dataset's file, open.
+struct DatasetFile {
+    file: File,
+    format: Format,
+    state: FileState,
+}
+
+/// Which file it is: a replaced or changed one has another state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileState {
+    inode: u64,
+    length: u64,
+    modified: SystemTime,
+}
+
+impl LocalFolder {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        Self { tenants: Arc::new(data_dir.join("tenants")) }
+    }
+}
+
+impl Source for LocalFolder {
+    fn believed_for(&self) -> Duration {
+        BELIEVED_FOR
+    }
+
+    fn fetch(&self, place: Place, known: Option<Version>) -> BoxFuture<'static, Result<Option<Fetched>, SourceError>> {
+        let tenants = self.tenants.clone();
+        Box::pin(blocking(move || fetch(&tenants, &place, known.as_ref())))
+    }
+
+    fn exists(&self, place: Place) -> BoxFuture<'static, Result<bool, SourceError>> {
+        let tenants = self.tenants.clone();
+        Box::pin(blocking(move || match open(&tenants, &place) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(SourceError::Unreachable(error.to_string())))
+}
+
+fn fetch(tenants: &Path, place: &Place, known: Option<&Version>) -> Result<Option<Fetched>, SourceError> {
+    let begun = SystemTime::now();
+    loop {
+        let found = open(tenants, place)?;
+        let version = found.state.version();
+        if known == Some(&version) {
+            return Ok(None);
+        }
+        if let Some(rest) = found.state.unsettled_for() {
+            if begun.elapsed().is_ok_and(|waited| waited > PATIENCE) {
+                let detail = "the file is still being written".to_owned();
+                return Err(SourceError::Broken { version: None, detail });
+            }
+            thread::sleep(rest);
+            continue;
+        }
+        let read = Table::from_file(found.file, found.format);
+        // Whoever wrote in the meantime wrote into what was read.
+        if open(tenants, place).is_ok_and(|now| now.state == found.state) {
+            let table = read.map_err(|error| SourceError::broken(&version, &error))?;
+            return Ok(Some(Fetched { version, table }));
+        }
+    }
+}
+
+fn open(tenants: &Path, place: &Place) -> io::Result<DatasetFile> {
+    let root = Dir::open_ambient_dir(tenants, ambient_authority())?;
+    let tenant = open_plain_dir(&root, place.tenant().as_str())?;
+    DashboardFolder(open_plain_dir(&tenant, place.dashboard().as_str())?).open(place.dataset())
+}
+
+/// A link, even to a place inside, would let one tenant's folder be another's.
+fn open_plain_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    if parent.symlink_metadata(name)?.is_dir() { parent.open_dir(name) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+impl DashboardFolder {
+    /// Opens a dataset's file. Parquet counts before CSV. A link is treated as if it were not there.
+    fn open(&self, dataset: &DatasetName) -> io::Result<DatasetFile> {
+        for (extension, format) in FORMATS {
+            let name = format!("{dataset}.{extension}");
+            match self.0.symlink_metadata(&name) {
+                Ok(metadata) if metadata.is_file() => {
+                    let file = self.0.open(&name)?.into_std();
+                    let state = FileState::of(&file)?;
+                    return Ok(DatasetFile { file, format, state });
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(_) | Err(_) => (),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl FileState {
+    fn of(file: &File) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = file.metadata()?;
+        Ok(Self { inode: metadata.ino(), length: metadata.len(), modified: metadata.modified()? })
+    }
+
+    /// How long to wait until the file has been left alone for long enough. A time in the future is nobody writing now.
+    fn unsettled_for(&self) -> Option<Duration> {
+        let age = self.modified.elapsed().ok()?;
+        SETTLED.checked_sub(age)
+    }
+
+    fn version(&self) -> Version {
+        let modified = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Version::new(format!("{:x}-{:x}-{modified:x}", self.inode, self.length))
+    }
+}
+
+/// Converts a file into a tenant's dataset. It takes effect as a whole: readers see the old one or the new one.
+///
+/// This is the operator's way in, not a client's: it takes the tenant from the command line.
+pub fn import_into(
+    data_dir: &Path,
+    tenant: &TenantId,
+    dashboard: &DashboardSlug,
+    dataset: &DatasetName,
+    source: File,
+    format: Format,
+) -> Result<Imported, engine::Error> {
+    let folder = data_dir.join("tenants").join(tenant.as_str()).join(dashboard.as_str());
+    std::fs::create_dir_all(&folder)?;
+    // Hidden, so that no reader takes it for a dataset; in the same folder, so that the rename is atomic.
+    let temporary = folder.join(format!(".{dataset}-{}", random_id()));
+    let result = (|| {
+        let target = File::options().write(true).read(true).create_new(true).open(&temporary)?;
+        let imported = engine::import(source, format, &target)?;
+        std::fs::rename(&temporary, folder.join(format!("{dataset}.parquet")))?;
+        File::open(&folder)?.sync_all()?;
+        Ok(imported)
+    })();
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::service::tests::scope;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let tenants = folder.path().join("tenants");
+        for dashboard in ["acme/clv", "globex/clv"] {
+            std::fs::create_dir_all(tenants.join(dashboard)).unwrap();
+        }
+        std::fs::write(tenants.join("globex/clv/secret.csv"), "a\nCANARY\n").unwrap();
+        std::fs::write(tenants.join("acme/clv/own.csv"), "a\n1\n").unwrap();
+        (folder, tenants)
+    }
+
+    fn place(tenant: &str, dashboard: &str, dataset: &str) -> Place {
+        Place::new(&scope(tenant, dashboard), &dataset.parse().unwrap())
+    }
+
+    #[test]
+    fn a_place_opens_its_own_tenants_file_only() {
+        let (_folder, tenants) = folder();
+        assert!(open(&tenants, &place("acme", "clv", "own")).is_ok());
+        for (tenant, dashboard, dataset) in
+            [("acme", "clv", "secret"), ("acme", "risk", "own"), ("nobody", "clv", "own")]
+        {
+            let error = open(&tenants, &place(tenant, dashboard, dataset)).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{tenant} {dashboard} {dataset}");
+        }
+    }
+
+    #[test]
+    fn links_into_another_tenants_folder_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let (_folder, tenants) = folder();
+        symlink("../../globex/clv/secret.csv", tenants.join("acme/clv/linked.csv")).unwrap();
+        symlink(tenants.join("globex/clv/secret.csv"), tenants.join("acme/clv/absolute.csv")).unwrap();
+        symlink("../globex/clv", tenants.join("acme/risk")).unwrap();
+        symlink("globex", tenants.join("initech")).unwrap();
+        for (tenant, dashboard, dataset) in [
+            ("acme", "clv", "linked"),
+            ("acme", "clv", "absolute"),
+            ("acme", "risk", "secret"),
+            ("initech", "clv", "secret"),
+        ] {
+            let error = open(&tenants, &place(tenant, dashboard, dataset)).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{tenant} {dashboard} {dataset}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_read_when_it_is_complete() {
+        use std::io::Write as _;
+        let (_folder, tenants) = folder();
+        let place = place("acme", "clv", "growing");
+        let mut file = File::create(tenants.join("acme/clv/growing.csv")).unwrap();
+        let writer = thread::spawn(move || {
+            file.write_all(b"a\n").unwrap();
+            for _ in 0..10 {
+                file.write_all(b"1\n").unwrap();
+                thread::sleep(SETTLED / 4);
+            }
+        });
+        let fetched = fetch(&tenants, &place, None).unwrap().unwrap();
+        writer.join().unwrap();
+        assert_eq!(fetched.table.rows(), 10);
+        assert!(fetch(&tenants, &place, Some(&fetched.version)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_failed_import_leaves_the_old_dataset_and_no_litter() {
+        let (folder, tenants) = folder();
+        let (tenant, dashboard, dataset) = ("acme".parse().unwrap(), "clv".parse().unwrap(), "own".parse().unwrap());
+        let bad = folder.path().join("bad.parquet");
+        std::fs::write(&bad, "PAR1 nonsense").unwrap();
+        let source = File::open(&bad).unwrap();
+        assert!(import_into(folder.path(), &tenant, &dashboard, &dataset, source, Format::Parquet).is_err());
+        assert_eq!(std::fs::read_dir(tenants.join("acme/clv")).unwrap().count(), 1);
+    }
+}
