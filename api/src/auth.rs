@@ -1,5 +1,7 @@
 //! Who asks: extractors that are the only way from a request to a session, a person, a workload or a scope.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     http::{HeaderMap, header, request::Parts},
@@ -106,7 +108,7 @@ async fn caller(parts: &Parts, app: &App) -> Result<Caller, ProblemReply> {
 }
 
 /// The scope of a tenant token that still stands: not revoked, tenant and dashboard as they were, not suspended.
-pub(crate) struct Scoped(pub(crate) TenantScope);
+pub(crate) struct Scoped(pub(crate) Arc<TenantScope>);
 
 impl FromRequestParts<App> for Scoped {
     type Rejection = ProblemReply;
@@ -114,7 +116,7 @@ impl FromRequestParts<App> for Scoped {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ProblemReply> {
         let refuse_selection = selects_tenant(parts);
         let token = bearer(&parts.headers).ok_or_else(ProblemReply::unauthorized)?;
-        let scope = app.tenant_verifier.verify(token).map_err(|_| ProblemReply::unauthorized())?;
+        let scope = app.tenant_tokens.verify(token).map_err(|_| ProblemReply::unauthorized())?;
         if refuse_selection {
             let action = if parts.uri.path().starts_with("/api/data") { "data" } else { "metadata" };
             return Err(tenant_not_selectable(app, &scope, action).await);
@@ -139,10 +141,13 @@ fn selects_tenant(parts: &Parts) -> bool {
     by_header || by_query
 }
 
+const TENANT_PARAMETERS: [&str; 6] = ["tenant", "tenant_id", "tenantid", "tenant_uid", "tenants", "tenant_ids"];
+
 /// The parameter and member names by which clients elsewhere choose a tenant.
 pub(crate) fn is_tenant_parameter(name: &str) -> bool {
-    let folded = name.to_ascii_lowercase().replace(['-', '.'], "_");
-    matches!(folded.as_str(), "tenant" | "tenant_id" | "tenantid" | "tenant_uid" | "tenants" | "tenant_ids")
+    // Asked of every parameter of every request, so nothing is copied.
+    let folded = || name.bytes().map(|byte| if matches!(byte, b'-' | b'.') { b'_' } else { byte.to_ascii_lowercase() });
+    TENANT_PARAMETERS.iter().any(|wanted| folded().eq(wanted.bytes()))
 }
 
 /// 400, and a line in the audit: somebody tried to leave their tenant.
@@ -165,4 +170,19 @@ pub(crate) async fn tenant_not_selectable(app: &App, scope: &TenantScope, action
         &decision,
     );
     problem.with_detail("remove the tenant from the query, the body and the headers").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_tenant_parameter;
+
+    #[test]
+    fn every_spelling_of_a_parameter_that_chooses_a_tenant_is_known_and_no_other_name() {
+        for name in ["tenant", "Tenant", "tenant-id", "TENANT.ID", "tenant_uid", "tenantId", "tenants", "tenant-ids"] {
+            assert!(is_tenant_parameter(name), "{name}");
+        }
+        for name in ["", "tenan", "tenant_", "tenant__id", "tenancy", "x_tenant", "limit", "tenänt"] {
+            assert!(!is_tenant_parameter(name), "{name}");
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod server;
 pub mod settings;
 mod state;
 mod store;
+mod verified;
 mod workload_trust;
 mod workloads;
 

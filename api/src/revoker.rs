@@ -174,7 +174,7 @@ impl Revoker {
             }
         }
         for exchange in self.store.live_exchanges().await? {
-            let Exchange { sid, identity, tenant, tenant_uid, dashboard, .. } = exchange;
+            let Exchange { sid, identity, tenant, tenant_uid, dashboard } = exchange;
             if !grants(after, &identity, &tenant, &tenant_uid, &dashboard) {
                 lost.push(sid);
             }

@@ -32,7 +32,8 @@ use crate::{
     revoker::Revoker,
     settings::TrustedIssuer,
     state::{App, Parts},
-    store::{Audit, Store, StoreError},
+    store::{Ledger, Store, StoreError},
+    verified::VerifiedTokens,
     workload_trust::{Accounts, WorkloadTrust},
 };
 
@@ -40,6 +41,8 @@ use crate::{
 const METADATA_PATIENCE: Duration = Duration::from_secs(30);
 /// Largest request body, in bytes; queries have their own, smaller limit.
 const MAX_BODY: usize = 256 * 1024;
+/// How long the last lines may take to be written at the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How often what can never matter again is removed.
 const PURGE_EVERY: Duration = Duration::from_mins(15);
 
@@ -97,7 +100,7 @@ pub enum ApiError {
 pub struct Api {
     app: App,
     background: Vec<JoinHandle<()>>,
-    audit_writer: JoinHandle<()>,
+    ledger_writer: JoinHandle<()>,
 }
 
 impl Api {
@@ -114,11 +117,11 @@ impl Api {
         let store = Store::open(&settings.state_dir.join("state.db")).await?;
         let (metadata, follow_metadata) = Reader::open(&settings.metadata_db, METADATA_PATIENCE).await?;
         let revoker = Revoker::start(store.clone()).await?;
-        let (audit, audit_writer) = Audit::start(&store);
+        let (ledger, ledger_writer) = Ledger::start(&store);
         let app = App::new(Parts {
             public_url: settings.public_url.clone(),
             cookies: CookieNames::new(settings.public_url.is_secure()),
-            tenant_verifier: TenantVerifier::for_data_api(issuer.name(), own_keys),
+            tenant_tokens: VerifiedTokens::new(TenantVerifier::for_data_api(issuer.name(), own_keys)),
             workloads,
             sealing,
             projection_max_age: settings.projection_max_age,
@@ -126,7 +129,7 @@ impl Api {
             user_verifiers,
             metadata: metadata.clone(),
             store,
-            audit,
+            ledger,
             revoker: revoker.clone(),
             mock,
             data: DataService::new(
@@ -146,7 +149,7 @@ impl Api {
             background.push(tokio::spawn(crate::workloads::keep_fresh(app.clone(), folder)));
         }
         background.push(tokio::spawn(purge(app.clone())));
-        Ok(Self { app, background, audit_writer })
+        Ok(Self { app, background, ledger_writer })
     }
 
     /// The mock people, one line each: name, e-mail address, tenants.
@@ -162,7 +165,7 @@ impl Api {
 
     /// Serves until `shutdown`, then writes down what is left to write.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let Self { app, background, audit_writer } = self;
+        let Self { app, background, mut ledger_writer } = self;
         let stopping = app.stopping.clone();
         let stop = shutdown.clone();
         let forward = tokio::spawn(async move {
@@ -176,10 +179,12 @@ impl Api {
             let _ = task.await;
         }
         let store = app.store.clone();
-        // The audit's writer ends once nobody can note anything any more.
+        // The ledger's writer ends once nobody can write anything any more.
         drop(app);
-        if tokio::time::timeout(Duration::from_secs(5), audit_writer).await.is_err() {
+        if tokio::time::timeout(LAST_WRITES, &mut ledger_writer).await.is_err() {
             tracing::error!("the audit's last lines may be missing");
+            ledger_writer.abort();
+            let _ = ledger_writer.await;
         }
         store.close().await;
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use kyros_metadata::{Access, Reader};
 use kyros_shared_config::{
-    Issuer, PublicUrl, Secret, TenantVerifier, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now,
-    headers::CookieNames,
+    Issuer, PublicUrl, Secret, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now, headers::CookieNames,
 };
 
 use crate::{
     data::DataService,
     mock::MockProvider,
     revoker::Revoker,
-    store::{Audit, AuditLine, Outcome, Store},
+    store::{AuditLine, Ledger, NewExchange, Outcome, Store, StoreError},
+    verified::VerifiedTokens,
     workload_trust::{Caller, WorkloadTrust},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Parts {
     pub(crate) public_url: PublicUrl,
     pub(crate) cookies: CookieNames,
     pub(crate) issuer: Issuer,
-    pub(crate) tenant_verifier: TenantVerifier,
+    pub(crate) tenant_tokens: VerifiedTokens,
     pub(crate) user_verifiers: Vec<UserVerifier>,
     pub(crate) workloads: WorkloadTrust,
     /// What sidecars' own keys are derived from.
@@ -37,7 +37,7 @@ pub(crate) struct Parts {
     pub(crate) projection_max_age: i64,
     pub(crate) metadata: Reader,
     pub(crate) store: Store,
-    pub(crate) audit: Audit,
+    pub(crate) ledger: Ledger,
     pub(crate) revoker: Revoker,
     pub(crate) mock: Option<MockProvider>,
     pub(crate) data: DataService,
@@ -93,16 +93,28 @@ impl App {
 
     /// Notes a decision in the audit and in the log.
     pub(crate) async fn note(&self, line: AuditLine) {
-        let denied = line.outcome == Outcome::Denied;
-        tracing::info!(
-            target: "kyros_api::audit",
-            decision = line.decision,
-            action = line.action,
-            denied,
-            reason = line.reason,
-            "decision"
-        );
-        self.audit.note(line).await;
+        log(&line);
+        self.ledger.note(line).await;
+    }
+
+    /// Remembers an exchange, with its decision in the audit and in the log; both are on the disk then.
+    pub(crate) async fn remember(&self, exchange: &NewExchange<'_>, line: AuditLine) -> Result<(), StoreError> {
+        log(&line);
+        self.ledger.remember(exchange, line).await
+    }
+}
+
+/// What was allowed is seldom looked for outside the audit, and there is much of it: writing it twice would cost as much as
+/// everything but the signatures.
+fn log(line: &AuditLine) {
+    let AuditLine { decision, action, outcome, reason, .. } = line;
+    match outcome {
+        Outcome::Allowed => {
+            tracing::debug!(target: "kyros_api::audit", decision, action, denied = false, reason, "decision");
+        }
+        Outcome::Denied => {
+            tracing::info!(target: "kyros_api::audit", decision, action, denied = true, reason, "decision");
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -42,7 +43,28 @@ pub enum KeySetError {
 /// One key, bound to the one algorithm that it may verify.
 pub(crate) struct VerificationKey {
     pub(crate) algorithm: Algorithm,
-    pub(crate) key: DecodingKey,
+    public: PublicKey,
+}
+
+enum PublicKey {
+    /// On P-256, its point checked and held ready: the key of Kyros' own tokens and of most providers'.
+    Point(ParsedPublicKey),
+    Other(DecodingKey),
+}
+
+impl VerificationKey {
+    /// Whether the signature (base64url) of a token is this key's.
+    pub(crate) fn has_signed(&self, signing_input: &str, signature: &str) -> bool {
+        match &self.public {
+            PublicKey::Point(key) => {
+                decode(signature).is_some_and(|signature| key.verify_sig(signing_input.as_bytes(), &signature).is_ok())
+            }
+            PublicKey::Other(key) => {
+                let fits = jsonwebtoken::crypto::verify(signature, signing_input.as_bytes(), key, self.algorithm);
+                matches!(fits, Ok(true))
+            }
+        }
+    }
 }
 
 /// An accepted set of public keys, looked up by `kid`.
@@ -129,33 +151,31 @@ fn accept(key: &PublishedKey) -> Option<VerificationKey> {
     match (key.kty.as_str(), key.crv.as_deref()) {
         ("EC", Some("P-256")) => {
             let (x, y) = (key.x.as_deref()?, key.y.as_deref()?);
-            if decode(x)?.len() != 32 || decode(y)?.len() != 32 || !on_p256(x, y) {
-                return None;
-            }
-            bound(key, Algorithm::ES256, DecodingKey::from_ec_components(x, y).ok()?)
+            bound(key, Algorithm::ES256, PublicKey::Point(on_p256(&decode(x)?, &decode(y)?)?))
         }
         ("OKP", Some("Ed25519")) => {
             let x = key.x.as_deref()?;
             if decode(x)?.len() != 32 {
                 return None;
             }
-            bound(key, Algorithm::EdDSA, DecodingKey::from_ed_components(x).ok()?)
+            bound(key, Algorithm::EdDSA, PublicKey::Other(DecodingKey::from_ed_components(x).ok()?))
         }
         ("RSA", None) => {
             let (modulus, exponent) = (decode(key.n.as_deref()?)?, decode(key.e.as_deref()?)?);
             if !acceptable_modulus(&modulus) || !acceptable_exponent(&exponent) {
                 return None;
             }
-            bound(key, Algorithm::RS256, DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+            let public = PublicKey::Other(DecodingKey::from_rsa_raw_components(&modulus, &exponent));
+            bound(key, Algorithm::RS256, public)
         }
         _ => None,
     }
 }
 
 /// One algorithm per key: what the key's type implies, and the set's `alg` must say the same (RFC 8725, section 3.1).
-fn bound(key: &PublishedKey, algorithm: Algorithm, decoding_key: DecodingKey) -> Option<VerificationKey> {
+fn bound(key: &PublishedKey, algorithm: Algorithm, public: PublicKey) -> Option<VerificationKey> {
     let declared = algorithm_named(key.alg.as_deref()?)?;
-    (declared == algorithm).then_some(VerificationKey { algorithm, key: decoding_key })
+    (declared == algorithm).then_some(VerificationKey { algorithm, public })
 }
 
 fn decode(value: &str) -> Option<Vec<u8>> {
@@ -163,10 +183,11 @@ fn decode(value: &str) -> Option<Vec<u8>> {
 }
 
 /// The point is checked by the library that will use it: importing a point off the curve fails.
-fn on_p256(x: &str, y: &str) -> bool {
-    let (Some(x), Some(y)) = (decode(x), decode(y)) else { return false };
-    let point: Vec<u8> = std::iter::once(4).chain(x).chain(y).collect();
-    aws_lc_rs::signature::ParsedPublicKey::new(&aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED, point).is_ok()
+fn on_p256(x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
+    if x.len() != 32 || y.len() != 32 {
+        return None;
+    }
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], x, y].concat()).ok()
 }
 
 fn acceptable_exponent(exponent: &[u8]) -> bool {

@@ -113,6 +113,11 @@ impl KeyRing {
         self.current.load_full()
     }
 
+    /// Whether this very set is the one in use. A set read anew is another one, whatever it holds.
+    pub fn is_current(&self, set: &Arc<KeySet>) -> bool {
+        self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, set))
+    }
+
     /// Whether any keys are known: until then nothing can be verified.
     pub fn is_ready(&self) -> bool {
         self.current.load().is_some()

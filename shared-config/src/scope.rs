@@ -18,6 +18,7 @@ pub struct TenantScope {
     session: String,
     token_id: String,
     issued_at: i64,
+    not_before: i64,
     expires_at: i64,
     actor: Option<Actor>,
 }
@@ -35,6 +36,7 @@ impl TenantScope {
             session: claims.sid,
             token_id: claims.jti,
             issued_at: claims.iat,
+            not_before: claims.nbf,
             expires_at: claims.exp,
             actor: claims.act,
         }
@@ -83,6 +85,11 @@ impl TenantScope {
     /// When the token was issued, in Unix seconds.
     pub fn issued_at(&self) -> i64 {
         self.issued_at
+    }
+
+    /// When both the token's issue and its `nbf` have come, in Unix seconds.
+    pub(crate) fn begins_at(&self) -> i64 {
+        self.issued_at.max(self.not_before)
     }
 
     /// When the token ends, in Unix seconds.

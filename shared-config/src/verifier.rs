@@ -9,12 +9,12 @@ use serde::de::{DeserializeSeed as _, MapAccess, Visitor};
 use thiserror::Error;
 
 use crate::{
-    DashboardSlug, KeyRing, TenantClaims, TenantId, TenantScope, UserClaims, UserIdentity, WorkloadClaims,
+    DashboardSlug, KeyRing, KeySet, TenantClaims, TenantId, TenantScope, UserClaims, UserIdentity, WorkloadClaims,
     WorkloadIdentity,
     claims::RegisteredClaims,
     clock::unix_now,
     key_ring::RefreshOutcome,
-    token::{TokenType, UnverifiedToken, algorithm_named},
+    token::{TokenType, UnverifiedToken, algorithm_named, read_object},
 };
 
 /// How far two clocks may differ, in seconds.
@@ -118,7 +118,7 @@ struct Policy<'a> {
 /// Header, key and signature; then the claims are worth reading.
 pub(crate) fn check_signature<'a>(
     token: &'a str,
-    keys: &KeyRing,
+    keys: Option<&KeySet>,
     typ: TokenType,
 ) -> Result<UnverifiedToken<'a>, VerifyError> {
     let unverified = UnverifiedToken::parse(token)?;
@@ -126,18 +126,12 @@ pub(crate) fn check_signature<'a>(
         return Err(VerifyError::Type);
     }
     let algorithm = algorithm_named(&unverified.header.alg).ok_or(VerifyError::Algorithm)?;
-    let set = keys.current().ok_or(VerifyError::UnknownKey)?;
-    let key = set.get(&unverified.header.kid).ok_or(VerifyError::UnknownKey)?;
+    let key = keys.and_then(|set| set.get(&unverified.header.kid)).ok_or(VerifyError::UnknownKey)?;
     if key.algorithm != algorithm {
         return Err(VerifyError::Algorithm);
     }
-    let fits = jsonwebtoken::crypto::verify(
-        unverified.signature,
-        unverified.signing_input.as_bytes(),
-        &key.key,
-        key.algorithm,
-    );
-    if matches!(fits, Ok(true)) { Ok(unverified) } else { Err(VerifyError::Signature) }
+    let fits = key.has_signed(unverified.signing_input, unverified.signature);
+    if fits { Ok(unverified) } else { Err(VerifyError::Signature) }
 }
 
 /// The registered claims (RFC 7519, section 4.1), every one of them required.
@@ -155,14 +149,20 @@ fn check_claims(claims: &impl RegisteredClaims, policy: &Policy<'_>, now: i64) -
     if [exp, iat, nbf].iter().any(|time| !(0..LATEST_TIME).contains(time)) {
         return Err(VerifyError::Claims);
     }
-    if exp <= now - LEEWAY {
-        return Err(VerifyError::Expired);
-    }
-    if nbf > now + LEEWAY || iat > now + LEEWAY {
-        return Err(VerifyError::NotYetValid);
-    }
+    check_times(exp, iat.max(nbf), now)?;
     if exp - iat > policy.max_life + LEEWAY {
         return Err(VerifyError::LifeTooLong);
+    }
+    Ok(())
+}
+
+/// What of a token depends on the moment: it has begun and not ended. Asked again at every use of a kept verification.
+fn check_times(ends: i64, begins: i64, now: i64) -> Result<(), VerifyError> {
+    if ends <= now - LEEWAY {
+        return Err(VerifyError::Expired);
+    }
+    if begins > now + LEEWAY {
+        return Err(VerifyError::NotYetValid);
     }
     Ok(())
 }
@@ -172,6 +172,13 @@ pub struct TenantVerifier {
     issuer: String,
     keys: Arc<KeyRing>,
     dashboard: Option<DashboardSlug>,
+}
+
+/// A verification that may be used again, by [`TenantVerifier::recheck`] alone: the scope, and the keys that it stands on.
+#[derive(Clone)]
+pub struct Kept {
+    scope: Arc<TenantScope>,
+    keys: Arc<KeySet>,
 }
 
 impl TenantVerifier {
@@ -195,8 +202,35 @@ impl TenantVerifier {
         self.verify_at(token, unix_now())
     }
 
+    /// Verifies with the keys at hand, once for many uses: a signature does not change, but the clock and the keys do.
+    pub fn verify_to_keep(&self, token: &str) -> Result<Kept, VerifyError> {
+        let keys = self.keys.current().ok_or(VerifyError::UnknownKey)?;
+        let scope = Arc::new(self.verify_with(token, Some(&keys), unix_now())?);
+        Ok(Kept { scope, keys })
+    }
+
+    /// What a verification of this verifier's says now. Refused: one made with another set of keys than the ring's current
+    /// one, even if its own key is in both; one whose token has ended; one whose token has not begun, by a clock that was
+    /// set back.
+    pub fn recheck(&self, kept: &Kept) -> Result<Arc<TenantScope>, VerifyError> {
+        self.recheck_at(kept, unix_now())
+    }
+
+    fn recheck_at(&self, kept: &Kept, now: i64) -> Result<Arc<TenantScope>, VerifyError> {
+        if !self.keys.is_current(&kept.keys) {
+            return Err(VerifyError::UnknownKey);
+        }
+        check_times(kept.scope.expires_at(), kept.scope.begins_at(), now)?;
+        self.check_dashboard(kept.scope.dashboard())?;
+        Ok(kept.scope.clone())
+    }
+
     pub(crate) fn verify_at(&self, token: &str, now: i64) -> Result<TenantScope, VerifyError> {
-        let unverified = check_signature(token, &self.keys, TokenType::AccessToken)?;
+        self.verify_with(token, self.keys.current().as_deref(), now)
+    }
+
+    fn verify_with(&self, token: &str, keys: Option<&KeySet>, now: i64) -> Result<TenantScope, VerifyError> {
+        let unverified = check_signature(token, keys, TokenType::AccessToken)?;
         let claims: TenantClaims = unverified.claims()?;
         let audience = claims.dashboard.audience();
         let policy = Policy {
@@ -211,10 +245,12 @@ impl TenantVerifier {
                 return Err(VerifyError::Claims);
             }
         }
-        if self.dashboard.as_ref().is_some_and(|own| *own != claims.dashboard) {
-            return Err(VerifyError::Dashboard);
-        }
+        self.check_dashboard(&claims.dashboard)?;
         Ok(TenantScope::from_verified(claims))
+    }
+
+    fn check_dashboard(&self, named: &DashboardSlug) -> Result<(), VerifyError> {
+        if self.dashboard.as_ref().is_some_and(|own| own != named) { Err(VerifyError::Dashboard) } else { Ok(()) }
     }
 
     /// Like [`verify`](Self::verify); an unknown key id makes it look for new keys once, as often as the ring allows.
@@ -260,10 +296,10 @@ impl UserVerifier {
             typ: TokenType::AsItsIssuerDoes,
             max_life: MAX_USER_TOKEN_LIFE,
         };
-        let unverified = check_signature(token, &self.keys, policy.typ)?;
-        let claims: UserClaims = unverified.claims()?;
+        let payload = check_signature(token, self.keys.current().as_deref(), policy.typ)?.payload_bytes()?;
+        let claims: UserClaims = read_object(&payload).map_err(|_| VerifyError::Claims)?;
         check_claims(&claims, &policy, unix_now())?;
-        let tenant_ids = tenants_in(&unverified.payload_bytes()?, &self.tenants_claim)?;
+        let tenant_ids = tenants_in(&payload, &self.tenants_claim)?;
         Ok(UserIdentity {
             issuer: claims.iss,
             subject: claims.sub,
@@ -306,7 +342,7 @@ impl WorkloadVerifier {
             typ: TokenType::AsItsIssuerDoes,
             max_life: WORKLOAD_TOKEN_LIFE,
         };
-        let unverified = check_signature(token, &self.keys, policy.typ)?;
+        let unverified = check_signature(token, self.keys.current().as_deref(), policy.typ)?;
         let claims: WorkloadClaims = unverified.claims()?;
         check_claims(&claims, &policy, unix_now())?;
         Ok(WorkloadIdentity { subject: claims.sub })

@@ -175,6 +175,43 @@ async fn grants_lost_while_everything_was_down_are_enforced_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_exchange_that_was_answered_before_kill_nine_is_reached_by_a_grant_lost_after_it() {
+    let mut up = up();
+    let client = Client::new(&up.portal()).unwrap();
+    let ivy = client.user_token("ivy").await.unwrap();
+    let exchange = async || -> Vec<String> {
+        let mut answered = Vec::new();
+        while let Ok(answer) = client.exchange(&ivy, "initech", "risk").await {
+            answered.extend(answer.json()["access_token"].as_str().map(str::to_owned));
+        }
+        answered
+    };
+    let kill = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        up.kill();
+    };
+    let (tokens, ()) = tokio::join!(futures_util::future::join_all((0..16).map(|_| exchange())), kill);
+    let tokens = tokens.concat();
+    assert!(tokens.len() > 16, "{} exchanges", tokens.len());
+
+    let up = up.restart().unwrap();
+    let client = Client::new(&up.portal()).unwrap();
+    let status = async |token: &String| client.get("/api/tenant", Some(token)).await.unwrap().status;
+    for token in &tokens {
+        assert_eq!(status(token).await, StatusCode::OK);
+    }
+    edit_manifest(&up, "tenants.yaml", "    - {user: ivy@initech.example, roles: [viewer, editor]}\n", "");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while status(&tokens[0]).await == StatusCode::OK {
+        assert!(Instant::now() < deadline, "the grant is lost");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for token in &tokens {
+        assert_eq!(status(token).await, StatusCode::UNAUTHORIZED, "used before, and verified then");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_it_cleanly_with_sockets_told_to_come_back() {
     let up = up();
     let ana = at_work(&up, "ana", "clv", "acme").await;

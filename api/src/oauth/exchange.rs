@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use kyros_shared_config::{DashboardSlug, TenantId, UserIdentity, crypto::random_id};
+use kyros_shared_config::{
+    DashboardSlug, TenantId, UserIdentity,
+    crypto::{ordered_id, random_id},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,8 +21,8 @@ use super::{
 use crate::{
     auth::bearer,
     reply::{ProblemReply, json_no_store},
-    state::{App, access_of},
-    store::{AuditLine, Exchange, Outcome},
+    state::App,
+    store::{AuditLine, NewExchange, Outcome},
 };
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -116,14 +119,6 @@ async fn by_json(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Result<E
     Ok(narrow(app, &identity, wanted.tenant_id.parse().ok(), wanted.dashboard.parse().ok()).await)
 }
 
-/// Whether the grant stands after the exchange was written down: a change before that is seen here, one after it by the
-/// revoker.
-fn still_granted(app: &App, exchange: &Exchange) -> bool {
-    let snapshot = app.metadata.snapshot();
-    let granted = snapshot.grant(&access_of(&exchange.identity), &exchange.tenant, &exchange.dashboard);
-    granted.is_some_and(|(record, _, _)| record.uid == exchange.tenant_uid)
-}
-
 /// Grants exactly what was asked or nothing. A name that cannot be one is as unknown as any other.
 async fn narrow(
     app: &App,
@@ -146,7 +141,7 @@ async fn narrow(
         app.note(line(Outcome::Denied, "no_such_name")).await;
         return Err(denied());
     };
-    let session = random_id();
+    let session = ordered_id();
     let request = grant::Request {
         identity,
         tenant: tenant_id,
@@ -162,23 +157,24 @@ async fn narrow(
             app.note(line(Outcome::Denied, "not_granted")).await;
             Err(denied())
         }
-        // A program shows nothing in a frame.
-        Decision::Granted { token, tenant_uid, frame_ancestors: _ } => {
-            let exchange = Exchange {
-                sid: session.clone(),
-                identity: identity.clone(),
-                tenant: tenant_id.clone(),
-                tenant_uid,
-                dashboard: slug.clone(),
+        Decision::Granted { token, tenant_uid, granted_by } => {
+            let exchange = NewExchange {
+                sid: &session,
+                identity,
+                tenant: tenant_id,
+                tenant_uid: &tenant_uid,
+                dashboard: slug,
                 expires_at: token.expires_at,
             };
             // Before the answer: a token that a lost grant could not reach must not be in anybody's hands.
-            app.store.remember_exchange(&exchange).await.map_err(|error| OAuthError::server_error(&error))?;
-            if !still_granted(app, &exchange) {
-                app.note(line(Outcome::Denied, "not_granted")).await;
+            let written = app.remember(&exchange, line(Outcome::Allowed, "granted")).await;
+            written.map_err(|error| OAuthError::server_error(&error))?;
+            // A change until now is seen here, a later one by the revoker. The line that allowed it is on the disk, and this
+            // one after it says that nobody got the token.
+            if grant::still_granted(app, granted_by, &tenant_uid, &request).is_none() {
+                app.note(line(Outcome::Denied, "lost_meanwhile")).await;
                 return Err(denied());
             }
-            app.note(line(Outcome::Allowed, "granted")).await;
             Ok(Exchanged {
                 access_token: token.token.expose().clone(),
                 issued_token_type: ACCESS_TOKEN,

@@ -1,5 +1,7 @@
 //! From a person to a tenant token: the one place where a grant becomes a signature.
 
+use std::sync::Arc;
+
 use kyros_metadata::Snapshot;
 use kyros_shared_config::{
     Actor, DashboardSlug, TenantId, UserIdentity, WebOrigin,
@@ -22,8 +24,8 @@ pub(crate) struct Request<'a> {
 
 /// What became of it.
 pub(crate) enum Decision {
-    /// A token, the uid of the tenant that it is for, and whose pages may frame that tenant's dashboards.
-    Granted { token: SignedToken, tenant_uid: String, frame_ancestors: Vec<WebOrigin> },
+    /// A token, the uid of the tenant that it is for, and what granted it.
+    Granted { token: SignedToken, tenant_uid: String, granted_by: Arc<Snapshot> },
     /// Not a member, not granted, suspended, or not there: one answer.
     Denied,
     /// An earlier change of grants is not in force yet, or nobody knows whether there was one; ask again.
@@ -36,7 +38,8 @@ pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, Issue
     if !app.revoker.is_enforcing() || !app.projection_is_current() {
         return Ok(Decision::Unavailable);
     }
-    let Some((tenant_uid, roles)) = granted_by(&app.metadata.snapshot(), request) else {
+    let asked = app.metadata.snapshot();
+    let Some((tenant_uid, roles)) = granted(&asked, request) else {
         return Ok(Decision::Denied);
     };
     let token = app.issuer.tenant_token(&TenantGrant {
@@ -53,17 +56,33 @@ pub(crate) fn decide(app: &App, request: &Request<'_>) -> Result<Decision, Issue
     })?;
     // A change that came while the token was being signed would name an earlier second than the token does. It is seen here;
     // one that comes later names a later second and covers the token.
-    let snapshot = app.metadata.snapshot();
-    let still = snapshot.grant(&access_of(request.identity), request.tenant, request.dashboard);
-    Ok(match still.filter(|(record, _, _)| record.uid == tenant_uid) {
-        Some((record, _, _)) => {
-            Decision::Granted { token, tenant_uid, frame_ancestors: record.allowed_origins.clone() }
-        }
+    Ok(match still_granted(app, asked, &tenant_uid, request) {
+        Some(granted_by) => Decision::Granted { token, tenant_uid, granted_by },
         None => Decision::Denied,
     })
 }
 
-fn granted_by(snapshot: &Snapshot, request: &Request<'_>) -> Option<(String, Vec<String>)> {
+/// The read model that grants now what `earlier` granted, if one does. A snapshot never changes, so the same one is not
+/// asked twice.
+pub(crate) fn still_granted(
+    app: &App,
+    earlier: Arc<Snapshot>,
+    tenant_uid: &str,
+    request: &Request<'_>,
+) -> Option<Arc<Snapshot>> {
+    let now = app.metadata.snapshot();
+    if Arc::ptr_eq(&now, &earlier) {
+        return Some(earlier);
+    }
+    granted(&now, request).is_some_and(|(uid, _)| uid == tenant_uid).then_some(now)
+}
+
+/// Whose pages may frame a tenant's dashboards.
+pub(crate) fn frame_ancestors(granted_by: &Snapshot, tenant: &TenantId) -> Vec<WebOrigin> {
+    granted_by.tenants.get(tenant).map(|record| record.allowed_origins.clone()).unwrap_or_default()
+}
+
+fn granted(snapshot: &Snapshot, request: &Request<'_>) -> Option<(String, Vec<String>)> {
     let (record, _, roles) = snapshot.grant(&access_of(request.identity), request.tenant, request.dashboard)?;
     Some((record.uid.clone(), roles))
 }

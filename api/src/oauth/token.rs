@@ -168,13 +168,13 @@ async fn issue(app: &App, app_session: &AppSession, workload: &Workload) -> Resu
     .await;
     match decided {
         Decision::Denied | Decision::Unavailable => Err(OAuthError { decision, ..OAuthError::invalid_grant() }),
-        Decision::Granted { token, frame_ancestors, .. } => Ok(IssuedToken {
+        Decision::Granted { token, granted_by, .. } => Ok(IssuedToken {
             access_token: token.token.expose().clone(),
             token_type: "Bearer",
             expires_in: token.expires_in,
             refresh_token: None,
             refresh_expires_in: session.expires_at - unix_now(),
-            frame_ancestors,
+            frame_ancestors: grant::frame_ancestors(&granted_by, tenant),
         }),
     }
 }
@@ -213,7 +213,7 @@ pub(crate) async fn introspect(State(app): State<App>, form: OAuthForm) -> Respo
         Ok(found) => found,
         Err(error) => return OAuthError::into_response(error),
     };
-    let scope = app.tenant_verifier.verify(token).ok().filter(|scope| {
+    let scope = app.tenant_tokens.verify(token).ok().filter(|scope| {
         let snapshot = app.metadata.snapshot();
         *scope.dashboard() == workload.dashboard
             && workload.serves(scope.tenant())

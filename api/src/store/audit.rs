@@ -1,21 +1,29 @@
 //! The audit: one line per decision on who may do what, chained by hashes so that a changed or missing line shows.
 
+use std::sync::LazyLock;
+
 use kyros_shared_config::{clock::unix_now_millis, crypto::sha256};
-use sqlx::SqlitePool;
-use tokio::sync::mpsc;
+use sqlx::SqliteTransaction;
 
-use super::{BEGIN, Store, StoreError};
+use super::{StoreError, many_rows::ManyRows};
 
-/// Lines that may wait to be written. When full, decisions wait for room; `kill -9` loses what waits.
-const QUEUE: usize = 4096;
-/// Lines per transaction.
-const BATCH: usize = 256;
+/// What stands before the first line.
+const BEGINNING: [u8; 32] = [0; 32];
 
 /// How a decision ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Allowed,
     Denied,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
 }
 
 /// One decision.
@@ -30,80 +38,73 @@ pub(crate) struct AuditLine {
     pub(crate) dashboard: Option<String>,
 }
 
-/// Takes decisions and writes them in batches.
-#[derive(Clone)]
-pub(crate) struct Audit {
-    queue: mpsc::Sender<AuditLine>,
+/// A line in its place in the chain.
+struct Link<'a> {
+    at_ms: i64,
+    line: &'a AuditLine,
+    previous: [u8; 32],
+    hash: [u8; 32],
 }
 
-impl Audit {
-    /// Starts the writer. It ends, everything written, when the last `Audit` is dropped.
-    pub(crate) fn start(store: &Store) -> (Self, tokio::task::JoinHandle<()>) {
-        let (queue, lines) = mpsc::channel(QUEUE);
-        let writer = tokio::spawn(write_all(store.pool.clone(), lines));
-        (Self { queue }, writer)
+/// Writes lines down, in order, within the transaction that gathers them.
+pub(super) async fn insert(transaction: &mut SqliteTransaction<'_>, lines: &[&AuditLine]) -> Result<(), StoreError> {
+    static INSERT: LazyLock<ManyRows> = LazyLock::new(|| {
+        let head = "INSERT INTO audit (at_ms, decision, action, outcome, reason, subject, tenant, dashboard, prev_hash, \
+                    hash)";
+        ManyRows::new(head, 10)
+    });
+    if lines.is_empty() {
+        return Ok(());
     }
-
-    /// Notes a decision.
-    pub(crate) async fn note(&self, line: AuditLine) {
-        if self.queue.send(line).await.is_err() {
-            tracing::error!("audit writer has ended");
-        }
-    }
-}
-
-async fn write_all(pool: SqlitePool, mut lines: mpsc::Receiver<AuditLine>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while lines.recv_many(&mut batch, BATCH).await > 0 {
-        while let Err(error) = write_batch(&pool, &batch).await {
-            tracing::error!(%error, "audit not written, trying again");
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        }
-        batch.clear();
-    }
-}
-
-async fn write_batch(pool: &SqlitePool, batch: &[AuditLine]) -> Result<(), StoreError> {
-    let mut transaction = pool.begin_with(BEGIN).await?;
     let last: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(&mut **transaction)
         .await?;
-    let mut previous = last.unwrap_or_else(|| vec![0; 32]);
-    for line in batch {
-        let at_ms = unix_now_millis();
-        let outcome = match line.outcome {
-            Outcome::Allowed => "allowed",
-            Outcome::Denied => "denied",
-        };
-        let content = serde_json::json!([
+    let last = match last {
+        None => BEGINNING,
+        Some(hash) => hash.try_into().map_err(|_| StoreError::Inconsistent("hash of the last audit line".into()))?,
+    };
+    for (statement, links) in INSERT.chunks(&chained(last, lines)?) {
+        let mut query = sqlx::query(statement);
+        for Link { at_ms, line, previous, hash } in links {
+            query = query
+                .bind(*at_ms)
+                .bind(line.decision.as_str())
+                .bind(line.action)
+                .bind(line.outcome.name())
+                .bind(line.reason)
+                .bind(line.subject.as_deref())
+                .bind(line.tenant.as_deref())
+                .bind(line.dashboard.as_deref())
+                .bind(previous.as_slice())
+                .bind(hash.as_slice());
+        }
+        query.execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+/// Each line's hash is that of the hash before it and of the line as a JSON array.
+fn chained<'a>(mut previous: [u8; 32], lines: &[&'a AuditLine]) -> Result<Vec<Link<'a>>, StoreError> {
+    let at_ms = unix_now_millis();
+    let mut hashed = Vec::new();
+    let mut chain = Vec::with_capacity(lines.len());
+    for &line in lines {
+        let content = (
             at_ms,
-            line.decision,
+            &line.decision,
             line.action,
-            outcome,
+            line.outcome.name(),
             line.reason,
-            line.subject,
-            line.tenant,
-            line.dashboard,
-        ]);
-        let hash = sha256(&[previous.as_slice(), content.to_string().as_bytes()].concat()).to_vec();
-        sqlx::query(
-            "INSERT INTO audit (at_ms, decision, action, outcome, reason, subject, tenant, dashboard, prev_hash, hash) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(at_ms)
-        .bind(&line.decision)
-        .bind(line.action)
-        .bind(outcome)
-        .bind(line.reason)
-        .bind(&line.subject)
-        .bind(&line.tenant)
-        .bind(&line.dashboard)
-        .bind(&previous)
-        .bind(&hash)
-        .execute(&mut *transaction)
-        .await?;
+            &line.subject,
+            &line.tenant,
+            &line.dashboard,
+        );
+        hashed.clear();
+        hashed.extend_from_slice(&previous);
+        serde_json::to_writer(&mut hashed, &content).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+        let hash = sha256(&hashed);
+        chain.push(Link { at_ms, line, previous, hash });
         previous = hash;
     }
-    transaction.commit().await?;
-    Ok(())
+    Ok(chain)
 }

@@ -1,6 +1,9 @@
-//! `state.db`: sessions, app sessions, codes, revocations, audit. Every acknowledged write survives `kill -9`.
+//! `state.db`: sessions, app sessions, codes, exchanges, revocations, audit. Every acknowledged write survives `kill -9`.
 
 mod audit;
+mod exchanges;
+mod ledger;
+mod many_rows;
 mod revocations;
 mod sessions;
 
@@ -13,12 +16,15 @@ use sqlx::{
 };
 use thiserror::Error;
 
-pub(crate) use audit::{Audit, AuditLine, Outcome};
+pub(crate) use audit::{AuditLine, Outcome};
+pub(crate) use exchanges::{Exchange, NewExchange};
+pub(crate) use ledger::Ledger;
 pub(crate) use revocations::RevocationRow;
-pub(crate) use sessions::{AppSession, CodeGrant, Exchange, NewCode, SESSION_LIFE, Session, TakenCode};
+pub(crate) use sessions::{AppSession, CodeGrant, NewCode, SESSION_LIFE, Session, TakenCode};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
-const CONNECTIONS: u32 = 4;
+/// One of them is the ledger's.
+const CONNECTIONS: u32 = 5;
 /// Takes the write lock at once; see the metadata crate for why.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
@@ -34,6 +40,9 @@ pub enum StoreError {
     /// A stored value that this version did not write.
     #[error("state row: {0}")]
     Inconsistent(String),
+    /// What was written together with others was not written.
+    #[error("state database: {0}")]
+    NotWritten(std::sync::Arc<str>),
 }
 
 /// The database.
@@ -53,6 +62,7 @@ impl Store {
             // FULL: a commit is on the disk before it is acknowledged.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(many_rows::PREPARED)
             .foreign_keys(true)
             .pragma("trusted_schema", "OFF");
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;

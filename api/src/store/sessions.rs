@@ -5,7 +5,6 @@ use kyros_shared_config::{
     clock::unix_now,
     crypto::{random_handle, random_id, sha256},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
@@ -59,17 +58,6 @@ pub(crate) struct TakenCode<'a> {
     pub(crate) code_challenge: &'a str,
     /// The id that the app session will have.
     pub(crate) app_sid: &'a str,
-}
-
-/// A token given to a program, which no session stands behind.
-#[derive(Debug, Clone)]
-pub(crate) struct Exchange {
-    pub(crate) sid: String,
-    pub(crate) identity: UserIdentity,
-    pub(crate) tenant: TenantId,
-    pub(crate) tenant_uid: String,
-    pub(crate) dashboard: DashboardSlug,
-    pub(crate) expires_at: i64,
 }
 
 /// What redeeming a code says.
@@ -326,30 +314,6 @@ impl Store {
         Ok(events)
     }
 
-    /// Remembers an exchanged token for as long as it lives, so that a lost grant can reach it, also after a restart.
-    pub(crate) async fn remember_exchange(&self, exchange: &Exchange) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO exchanges (sid, identity, tenant_id, tenant_uid, dashboard, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(&exchange.sid)
-        .bind(serde_json::json!(StoredIdentity::from(&exchange.identity)).to_string())
-        .bind(exchange.tenant.as_str())
-        .bind(&exchange.tenant_uid)
-        .bind(exchange.dashboard.as_str())
-        .bind(exchange.expires_at)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Every exchanged token that has not expired.
-    pub(crate) async fn live_exchanges(&self) -> Result<Vec<Exchange>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM exchanges WHERE expires_at > $1").bind(unix_now()).fetch_all(&self.pool).await?;
-        rows.iter().map(exchange_of).collect()
-    }
-
     /// Removes what can never matter again.
     pub(crate) async fn purge(&self) -> Result<(), StoreError> {
         let now = unix_now();
@@ -358,49 +322,13 @@ impl Store {
             .execute(&self.pool)
             .await?;
         self.purge_revocations().await?;
-        sqlx::query("DELETE FROM exchanges WHERE expires_at < $1").bind(now).execute(&self.pool).await?;
+        self.purge_exchanges().await?;
         sqlx::query("DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1")
             .bind(now - 24 * 3600)
             .execute(&self.pool)
             .await?;
         Ok(())
     }
-}
-
-/// A person as an exchange is stored with.
-#[derive(Serialize, Deserialize)]
-struct StoredIdentity {
-    issuer: String,
-    subject: String,
-    email: Option<String>,
-    groups: Vec<String>,
-    tenant_ids: Vec<TenantId>,
-}
-
-impl From<&UserIdentity> for StoredIdentity {
-    fn from(identity: &UserIdentity) -> Self {
-        Self {
-            issuer: identity.issuer.clone(),
-            subject: identity.subject.clone(),
-            email: identity.email.clone(),
-            groups: identity.groups.clone(),
-            tenant_ids: identity.tenant_ids.clone(),
-        }
-    }
-}
-
-fn exchange_of(row: &SqliteRow) -> Result<Exchange, StoreError> {
-    let name = |column: &str| -> Result<String, StoreError> { Ok(row.try_get(column)?) };
-    let StoredIdentity { issuer, subject, email, groups, tenant_ids } = from_json(row.try_get("identity")?)?;
-    let expires_at = row.try_get("expires_at")?;
-    Ok(Exchange {
-        sid: row.try_get("sid")?,
-        identity: UserIdentity { issuer, subject, email, name: None, groups, tenant_ids, expires_at },
-        tenant: name("tenant_id")?.parse().map_err(|_| StoreError::Inconsistent("tenant id".into()))?,
-        tenant_uid: row.try_get("tenant_uid")?,
-        dashboard: name("dashboard")?.parse().map_err(|_| StoreError::Inconsistent("dashboard".into()))?,
-        expires_at,
-    })
 }
 
 /// Whether a code is redeemed by whom it was made for, as it was made, in time, while its session lives.

@@ -131,30 +131,132 @@ async fn revocations_are_numbered_and_read_in_order() {
     std::fs::remove_file(path).unwrap();
 }
 
+fn line(decision: &str, outcome: Outcome) -> AuditLine {
+    AuditLine {
+        decision: decision.into(),
+        action: "exchange",
+        outcome,
+        reason: "not \"granted\"",
+        subject: Some("ana".into()),
+        tenant: Some("acme".into()),
+        dashboard: None,
+    }
+}
+
+/// An exchange of Ana's, remembered by whoever awaits it.
+async fn remember(ledger: &Ledger, sid: &str) -> Result<(), StoreError> {
+    let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
+    let expires_at = kyros_shared_config::clock::unix_now() + 300;
+    let identity = ana();
+    let exchange =
+        NewExchange { sid, identity: &identity, tenant: &tenant, tenant_uid: "uid", dashboard: &dashboard, expires_at };
+    ledger.remember(&exchange, line(sid, Outcome::Allowed)).await
+}
+
+async fn decisions(store: &Store) -> Vec<String> {
+    sqlx::query_scalar("SELECT decision FROM audit ORDER BY seq").fetch_all(&store.pool).await.unwrap()
+}
+
 #[tokio::test]
 async fn the_audit_is_a_chain_that_nobody_can_change() {
     let (store, path) = store().await;
-    let (audit, writer) = Audit::start(&store);
-    for decision in ["one", "two", "three"] {
-        audit
-            .note(AuditLine {
-                decision: decision.into(),
-                action: "exchange",
-                outcome: Outcome::Denied,
-                reason: "not_granted",
-                subject: Some("ana".into()),
-                tenant: Some("acme".into()),
-                dashboard: None,
-            })
-            .await;
+    for started in [["one", "two", "three"], ["four", "five", "six"]] {
+        let (ledger, writer) = Ledger::start(&store);
+        for decision in started {
+            ledger.note(line(decision, Outcome::Denied)).await;
+        }
+        drop(ledger);
+        writer.await.unwrap();
     }
-    drop(audit);
-    writer.await.unwrap();
-    let rows: Vec<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("SELECT prev_hash, hash FROM audit ORDER BY seq").fetch_all(&store.pool).await.unwrap();
-    assert_eq!(rows.len(), 3);
-    assert!(rows.windows(2).all(|pair| pair[1].0 == pair[0].1));
+    let rows: Vec<(i64, String, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT at_ms, decision, prev_hash, hash FROM audit ORDER BY seq")
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+    assert_eq!(decisions(&store).await, ["one", "two", "three", "four", "five", "six"]);
+    let mut previous = vec![0; 32];
+    for (at_ms, decision, prev_hash, hash) in rows {
+        let reason = "not \"granted\"";
+        let content = serde_json::json!([at_ms, decision, "exchange", "denied", reason, "ana", "acme", null]);
+        assert_eq!(prev_hash, previous);
+        assert_eq!(hash, sha256(&[previous.as_slice(), content.to_string().as_bytes()].concat()));
+        previous = hash;
+    }
     assert!(sqlx::query("UPDATE audit SET reason = 'x'").execute(&store.pool).await.is_err());
     assert!(sqlx::query("DELETE FROM audit").execute(&store.pool).await.is_err());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn an_exchange_is_in_the_file_with_its_decision_when_it_is_answered() {
+    let (store, path) = store().await;
+    let (ledger, writer) = Ledger::start(&store);
+    let sids: Vec<String> = (0..300).map(|n| format!("sid-{n}")).collect();
+    let all = futures_util::future::join_all(sids.iter().map(|sid| remember(&ledger, sid))).await;
+    assert!(all.iter().all(Result::is_ok));
+    // What a process that is killed now leaves behind; nothing has been closed or folded in.
+    let crashed = path.with_extension("crashed");
+    for suffix in ["", "-wal"] {
+        let with = |path: &std::path::Path| format!("{}{suffix}", path.display());
+        std::fs::copy(with(&path), with(&crashed)).unwrap();
+    }
+    let found = Store::open(&crashed).await.unwrap();
+    let mut live: Vec<_> = found.live_exchanges().await.unwrap();
+    assert_eq!(live.len(), sids.len());
+    assert_eq!(decisions(&found).await.len(), sids.len());
+    let one = live.swap_remove(7);
+    assert_eq!((one.identity.groups, one.identity.tenant_ids), (ana().groups, ana().tenant_ids));
+    assert_eq!((one.tenant.as_str(), one.tenant_uid.as_str(), one.dashboard.as_str()), ("acme", "uid", "clv"));
+    drop(ledger);
+    writer.await.unwrap();
+    found.close().await;
+    std::fs::remove_file(crashed).unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_told_to_every_waiter_and_no_line_is_lost() {
+    let (store, path) = store().await;
+    let (ledger, writer) = Ledger::start(&store);
+    sqlx::query("ALTER TABLE exchanges RENAME TO away").execute(&store.pool).await.unwrap();
+    ledger.note(line("before", Outcome::Denied)).await;
+    let sids: Vec<String> = (0..50).map(|n| format!("refused-{n}")).collect();
+    let all = futures_util::future::join_all(sids.iter().map(|sid| remember(&ledger, sid))).await;
+    assert!(all.iter().all(Result::is_err));
+    sqlx::query("ALTER TABLE away RENAME TO exchanges").execute(&store.pool).await.unwrap();
+    remember(&ledger, "mended").await.unwrap();
+    assert_eq!(decisions(&store).await, ["before", "mended"], "nothing that was refused is called allowed");
+    assert_eq!(store.live_exchanges().await.unwrap().len(), 1);
+    drop(ledger);
+    writer.await.unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_line_that_failed_is_tried_again_without_company_also_at_the_end() {
+    let (store, path) = store().await;
+    let (ledger, writer) = Ledger::start(&store);
+    sqlx::query("ALTER TABLE audit RENAME TO away").execute(&store.pool).await.unwrap();
+    ledger.note(line("late", Outcome::Denied)).await;
+    drop(ledger);
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    sqlx::query("ALTER TABLE away RENAME TO audit").execute(&store.pool).await.unwrap();
+    writer.await.unwrap();
+    assert_eq!(decisions(&store).await, ["late"]);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn expired_exchanges_are_removed_however_many_there_are_and_live_ones_stay() {
+    let (store, path) = store().await;
+    let (ledger, writer) = Ledger::start(&store);
+    let sids: Vec<String> = (0..100).map(|n| format!("sid-{n}")).collect();
+    futures_util::future::join_all(sids.iter().map(|sid| remember(&ledger, sid))).await;
+    sqlx::query("UPDATE exchanges SET expires_at = 1 WHERE rowid <> 40").execute(&store.pool).await.unwrap();
+    store.purge().await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM exchanges").fetch_one(&store.pool).await.unwrap();
+    assert_eq!((left, store.live_exchanges().await.unwrap().len()), (1, 1));
+    drop(ledger);
+    writer.await.unwrap();
     std::fs::remove_file(path).unwrap();
 }

@@ -215,3 +215,50 @@ fn the_tenants_claim_may_have_any_name_but_only_once() {
     assert!(tenants_in(br#"{"org":"acme"}"#, "org").is_err());
     assert!(tenants_in(br#"{"org":["../acme"]}"#, "org").is_err());
 }
+
+#[test]
+fn a_kept_verification_ends_with_its_token_and_waits_when_the_clock_is_set_back() {
+    let bench = bench();
+    let claims = tenant_claims();
+    let verifier = bench.verifier();
+    let kept = verifier.verify_to_keep(&bench.sign(&bench.header(), &claims.to_string())).ok().unwrap();
+    let (begins, ends) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+    for now in [begins - LEEWAY, begins, ends, ends + LEEWAY - 1] {
+        assert_eq!(verifier.recheck_at(&kept, now).unwrap().subject(), "ana", "{now}");
+    }
+    assert_eq!(verifier.recheck_at(&kept, ends + LEEWAY).err(), Some(VerifyError::Expired));
+    assert_eq!(verifier.recheck_at(&kept, begins - LEEWAY - 1).err(), Some(VerifyError::NotYetValid));
+    let risk = TenantVerifier::for_dashboard(ISSUER, bench.ring.clone(), "risk".parse().unwrap());
+    assert_eq!(risk.recheck(&kept).err(), Some(VerifyError::Dashboard));
+}
+
+#[tokio::test]
+async fn a_kept_verification_ends_with_the_keys_that_it_was_made_with() {
+    crate::crypto::install_provider();
+    let path = std::env::temp_dir().join(format!("kyros-{}.json", crate::crypto::random_id()));
+    let old = Issuer::generate(ISSUER).unwrap();
+    std::fs::write(&path, old.jwks()).unwrap();
+    let ring = Arc::new(KeyRing::new(KeySource::File(path.clone())).unwrap());
+    let verifier = TenantVerifier::for_data_api(ISSUER, ring.clone());
+    let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
+    let grant = TenantGrant {
+        subject: "ana",
+        email: None,
+        tenant: &tenant,
+        tenant_uid: "u1",
+        dashboard: &dashboard,
+        roles: &[],
+        session: "s1",
+        client_id: "exchange",
+        actor: None,
+        not_after: i64::MAX,
+    };
+    let token = old.tenant_token(&grant).unwrap();
+    let kept = verifier.verify_to_keep(token.token.expose()).ok().unwrap();
+    assert!(verifier.recheck(&kept).is_ok());
+    std::fs::write(&path, Issuer::generate(ISSUER).unwrap().jwks()).unwrap();
+    assert_eq!(ring.refresh().await, RefreshOutcome::Refreshed);
+    assert_eq!(verifier.recheck(&kept).err(), Some(VerifyError::UnknownKey));
+    assert_eq!(verifier.verify_to_keep(token.token.expose()).err(), Some(VerifyError::UnknownKey));
+    std::fs::remove_file(&path).unwrap();
+}
