@@ -8,8 +8,9 @@
 //! ```
 //!
 //! It promises that an exchange only narrows, that what does not exist and what is not yours are one answer, that a person
-//! who is signed out is signed out everywhere within a second, and that no function reaches a tenant's data without a
-//! [`TenantScope`](kyros_shared_config::TenantScope). The private signing key never leaves it.
+//! who is signed out is signed out everywhere within a second, and that no request reaches a tenant's data without a
+//! [`TenantScope`](kyros_shared_config::TenantScope); only [`operator`], which no request reaches, goes by names. The private
+//! signing key never leaves it.
 
 mod auth;
 mod data;
@@ -30,7 +31,7 @@ mod verified;
 mod workload_trust;
 mod workloads;
 
-pub use data::import_into;
+pub use data::operator;
 pub use openapi::document as openapi_document;
 pub use server::{Api, ApiError};
 pub use settings::ApiSettings;

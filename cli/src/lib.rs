@@ -2,6 +2,6 @@
 
 pub mod bench;
 pub mod data;
-mod output;
+pub mod output;
 pub mod up;
 pub mod validate;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use kyros::{
     bench::{self, BenchCommand},
     data::{self, DataCommand},
+    output::visible,
     up::{self, UpArgs},
     validate::{self, ValidateArgs},
 };
@@ -25,7 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     after_help = "Examples:
   cargo kyros up
   cargo kyros validate data/manifests
-  cargo kyros data import orders.csv --tenant acme --dashboard clv --dataset transactions"
+  cargo kyros data import orders.csv --tenant acme --dashboard clv --dataset transactions
+  cargo kyros data ls"
 )]
 struct Cli {
     /// What is logged, as a `tracing` filter.
@@ -73,11 +75,19 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("kyros: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(misuse) => misuse.exit(),
+            Err(error) => {
+                eprintln!("kyros: {}", plain(&format!("{error:#}")));
+                ExitCode::FAILURE
+            }
+        },
     }
+}
+
+/// An error may quote a file: its lines stay, and nothing else that a terminal would obey.
+fn plain(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 fn run(command: Command) -> anyhow::Result<bool> {

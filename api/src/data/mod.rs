@@ -13,6 +13,7 @@ mod frames;
 mod handlers;
 mod lanes;
 mod negotiate;
+pub mod operator;
 mod pieces;
 mod quota;
 mod service;
@@ -23,7 +24,6 @@ use std::time::Duration;
 
 pub(crate) use handlers::{__path_list, __path_query, __path_rows, __path_schema, list, query, rows, schema};
 pub(crate) use service::DataService;
-pub use source::import_into;
 
 use crate::engine;
 

@@ -1,36 +1,24 @@
-//! A data set's file, CSV or Parquet, as the Parquet that queries are answered from.
+//! A table as the Parquet file that queries are answered from.
 
 use std::fs::File;
 
 use polars::prelude::{ParquetCompression, ParquetWriter, StatisticsOptions};
 
 use super::error::{Error, working};
-use super::schema::Schema;
 use super::table::{Format, Table};
 
 /// Rows of a row group: small enough that statistics leave groups out, large enough to compress.
 pub const ROW_GROUP: usize = 128 * 1024;
 
-/// What was imported.
-#[derive(Debug, Clone)]
-pub struct Imported {
-    /// The columns.
-    pub schema: Schema,
-    /// How many rows.
-    pub rows: usize,
+/// Reads a file's content, and writes its table to another.
+pub fn import_bytes(from: Vec<u8>, format: Format, to: &File) -> Result<Table, Error> {
+    let table = Table::from_bytes(from, format)?;
+    store(&table, to)?;
+    Ok(table)
 }
 
-/// Reads an open file, and writes its table as Parquet to another. Give it a new file, and rename that into place.
-pub fn import(from: File, format: Format, to: &File) -> Result<Imported, Error> {
-    write(&Table::from_file(from, format)?, to)
-}
-
-/// As [`import`], of a content that is in memory already.
-pub fn import_bytes(from: Vec<u8>, format: Format, to: &File) -> Result<Imported, Error> {
-    write(&Table::from_bytes(from, format)?, to)
-}
-
-fn write(table: &Table, to: &File) -> Result<Imported, Error> {
+/// Writes a table as Parquet, through to the disk. Give it a new file, and rename that into place.
+pub fn store(table: &Table, to: &File) -> Result<(), Error> {
     working(|| {
         ParquetWriter::new(to)
             .with_compression(ParquetCompression::Zstd(None))
@@ -39,8 +27,7 @@ fn write(table: &Table, to: &File) -> Result<Imported, Error> {
             .finish(&mut table.frame().clone())
     })?;
     // Renamed before its bytes are on the disk, a file could be there and be empty after a crash.
-    to.sync_all()?;
-    Ok(Imported { schema: table.schema().clone(), rows: table.rows() })
+    Ok(to.sync_all()?)
 }
 
 #[cfg(test)]
@@ -63,14 +50,14 @@ mod tests {
         let csv = "day,at,n,x,ok,name\n2026-01-31,2026-01-31T09:30:00,1,1.5,true,a\n2026-02-01,,2,,false,\"b,c\"\n";
         let mut to = file();
         let imported = import_bytes(csv.into(), Format::Csv, &to).unwrap();
-        assert_eq!(imported.rows, 2);
-        let kinds: Vec<_> = imported.schema.columns().iter().map(|column| column.kind).collect();
+        assert_eq!(imported.rows(), 2);
+        let kinds: Vec<_> = imported.schema().columns().iter().map(|column| column.kind).collect();
         let expected =
             [Kind::Date, Kind::Datetime { zoned: false }, Kind::Integer, Kind::Float, Kind::Boolean, Kind::String];
         assert_eq!(kinds, expected);
         to.seek(SeekFrom::Start(0)).unwrap();
         let table = Table::from_file(to, Format::Parquet).unwrap();
-        assert_eq!((table.rows(), table.schema()), (2, &imported.schema));
+        assert_eq!((table.rows(), table.schema()), (2, imported.schema()));
     }
 
     #[test]

@@ -10,24 +10,28 @@
 //!
 //! What it cannot promise: Polars reserves the memory that a damaged Parquet page asks for, and where that fails the
 //! process ends (`decode_page_validity`; 2 of 18 000 randomly damaged files). Read a file of unknown origin with
-//! [`import`] in a process of its own before it is served.
+//! [`import_bytes`] in a process of its own before it is served.
 //!
 //! ```text
 //! pairs | body ──query──▶ Query ──check──▶ CheckedQuery ─┐
 //!                                  ▲                      ├─run──▶ Answer ──encode──▶ bytes
 //! File ──────────table──▶ Table ── schema ───────────────┘
-//! File, bytes ───import─▶ Parquet
+//! bytes ─────────table──▶ Table ──import─▶ Parquet
 //! ```
 //!
 //! Everything here blocks: call it from `spawn_blocking`, never from an asynchronous task.
 
 pub mod check;
+mod csv;
 pub mod cursor;
 pub mod encode;
 mod error;
 pub mod import;
+mod infer;
 pub mod issue;
 mod literal;
+mod ndjson;
+pub mod outline;
 pub mod query;
 pub mod run;
 pub mod schema;
@@ -37,9 +41,10 @@ pub use check::{CheckedQuery, Page, PageKey, validate};
 pub use cursor::{Cursor, Misplaced};
 pub use encode::{Encoder, Encoding, encode};
 pub use error::Error;
-pub use import::{Imported, import, import_bytes};
+pub use import::{import_bytes, store};
 pub use issue::{Code, Issue, Location};
+pub use outline::{Outline, outline};
 pub use query::Query;
 pub use run::{Answer, run};
 pub use schema::{Column, Kind, Role, Schema};
-pub use table::{Format, Table};
+pub use table::{Format, Table, bytes_of};

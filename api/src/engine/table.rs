@@ -5,14 +5,13 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use polars::prelude::{
-    CsvParseOptions, CsvReadOptions, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
-};
+use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, TimeUnit};
 use serde::Serialize;
 
 use super::error::{Error, reading};
 use super::literal::zone;
 use super::schema::{Kind, Schema, unsupported};
+use super::{csv, ndjson};
 
 /// The largest file, because it is read into memory.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
@@ -29,6 +28,8 @@ pub enum Format {
     Parquet,
     /// Comma-separated values with a header (RFC 4180), in UTF-8.
     Csv,
+    /// A flat JSON object on every line. Only for imports.
+    NdJson,
 }
 
 impl Format {
@@ -37,6 +38,7 @@ impl Format {
         match extension {
             "parquet" => Some(Self::Parquet),
             "csv" => Some(Self::Csv),
+            "ndjson" | "jsonl" => Some(Self::NdJson),
             _ => None,
         }
     }
@@ -47,6 +49,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Parquet => "parquet",
             Self::Csv => "csv",
+            Self::NdJson => "ndjson",
         })
     }
 }
@@ -69,14 +72,16 @@ impl Table {
     /// Reads a file that someone else has opened, from where it stands. The bytes are copied: whoever cuts the file
     /// short afterwards cannot reach us, as they could a mapping.
     pub fn from_file(file: File, format: Format) -> Result<Self, Error> {
-        Self::from_bytes(bytes_of(file)?, format)
+        let size = file.metadata()?.len();
+        Self::from_bytes(bytes_of(file, Some(size))?, format)
     }
 
     /// Reads a file's content.
     pub fn from_bytes(bytes: Vec<u8>, format: Format) -> Result<Self, Error> {
         let frame = match format {
             Format::Parquet => parquet(bytes)?,
-            Format::Csv => reading(format, || csv(bytes))?,
+            Format::Csv => reading(format, || csv::read(&bytes))?,
+            Format::NdJson => ndjson::read(bytes)?,
         };
         if frame.width() == 0 {
             return Err(Error::Corrupt { format, detail: "there are no columns".to_owned() });
@@ -135,14 +140,15 @@ fn normal(dtype: &DataType) -> Option<Option<DataType>> {
     }
 }
 
-fn bytes_of(file: File) -> Result<Vec<u8>, Error> {
-    let size = file.metadata()?.len();
+/// Reads all of a source into memory, if it is not larger than [`MAX_FILE_BYTES`]. `size` is what it says it has.
+pub fn bytes_of(source: impl Read, size: Option<u64>) -> Result<Vec<u8>, Error> {
+    let size = size.unwrap_or_default();
     if size > MAX_FILE_BYTES {
         return Err(Error::TooLarge { size, limit: MAX_FILE_BYTES });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    // The file may grow while it is read.
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    // A file may grow while it is read.
+    let read = source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if read as u64 > MAX_FILE_BYTES {
         return Err(Error::TooLarge { size: read as u64, limit: MAX_FILE_BYTES });
     }
@@ -174,16 +180,6 @@ fn parquet(bytes: Vec<u8>) -> Result<DataFrame, Error> {
         return Err(Error::TooLarge { size: rows, limit: MAX_ROWS });
     }
     reading(Format::Parquet, || reader.finish())
-}
-
-/// Reads CSV. Types are inferred from all rows, so that a late one cannot contradict an early guess.
-fn csv(bytes: Vec<u8>) -> PolarsResult<DataFrame> {
-    let parse = CsvParseOptions::default().with_try_parse_dates(true);
-    CsvReadOptions::default()
-        .with_infer_schema_length(None)
-        .with_parse_options(parse)
-        .into_reader_with_file_handle(Cursor::new(bytes))
-        .finish()
 }
 
 #[cfg(test)]

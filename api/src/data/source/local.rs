@@ -14,10 +14,10 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 use futures_util::future::BoxFuture;
-use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, crypto::random_id};
+use kyros_shared_config::DatasetName;
 
 use super::{Fetched, Place, Source, SourceError, Version};
-use crate::engine::{self, Format, Imported, Table};
+use crate::engine::{Format, Table};
 
 const FORMATS: [(&str, Format); 2] = [("parquet", Format::Parquet), ("csv", Format::Csv)];
 /// How old the last change of a file must be.
@@ -33,12 +33,12 @@ pub(crate) struct LocalFolder {
 }
 
 /// One tenant's folder for one dashboard.
-struct DashboardFolder(Dir);
+pub(crate) struct DashboardFolder(pub(crate) Dir);
 
 /// A dataset's file, open.
-struct DatasetFile {
-    file: File,
-    format: Format,
+pub(crate) struct DatasetFile {
+    pub(crate) file: File,
+    pub(crate) format: Format,
     state: FileState,
 }
 
@@ -110,30 +110,32 @@ fn fetch(tenants: &Path, place: &Place, known: Option<&Version>) -> Result<Optio
 fn open(tenants: &Path, place: &Place) -> io::Result<DatasetFile> {
     let root = Dir::open_ambient_dir(tenants, ambient_authority())?;
     let tenant = open_plain_dir(&root, place.tenant().as_str())?;
-    DashboardFolder(open_plain_dir(&tenant, place.dashboard().as_str())?).open(place.dataset())
+    let folder = DashboardFolder(open_plain_dir(&tenant, place.dashboard().as_str())?);
+    folder.open(place.dataset())?.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// A link, even to a place inside, would let one tenant's folder be another's.
-fn open_plain_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+pub(crate) fn open_plain_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     if parent.symlink_metadata(name)?.is_dir() { parent.open_dir(name) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 impl DashboardFolder {
-    /// Opens a dataset's file. Parquet counts before CSV. A link is treated as if it were not there.
-    fn open(&self, dataset: &DatasetName) -> io::Result<DatasetFile> {
+    /// Opens a dataset's file; `None` when there is none. Parquet counts before CSV. A link is treated as if it were not
+    /// there.
+    pub(crate) fn open(&self, dataset: &DatasetName) -> io::Result<Option<DatasetFile>> {
         for (extension, format) in FORMATS {
             let name = format!("{dataset}.{extension}");
             match self.0.symlink_metadata(&name) {
                 Ok(metadata) if metadata.is_file() => {
                     let file = self.0.open(&name)?.into_std();
                     let state = FileState::of(&file)?;
-                    return Ok(DatasetFile { file, format, state });
+                    return Ok(Some(DatasetFile { file, format, state }));
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(_) | Err(_) => (),
             }
         }
-        Err(io::ErrorKind::NotFound.into())
+        Ok(None)
     }
 }
 
@@ -154,34 +156,6 @@ impl FileState {
         let modified = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         Version::new(format!("{:x}-{:x}-{modified:x}", self.inode, self.length))
     }
-}
-
-/// Converts a file into a tenant's dataset. It takes effect as a whole: readers see the old one or the new one.
-///
-/// This is the operator's way in, not a client's: it takes the tenant from the command line.
-pub fn import_into(
-    data_dir: &Path,
-    tenant: &TenantId,
-    dashboard: &DashboardSlug,
-    dataset: &DatasetName,
-    source: File,
-    format: Format,
-) -> Result<Imported, engine::Error> {
-    let folder = data_dir.join("tenants").join(tenant.as_str()).join(dashboard.as_str());
-    std::fs::create_dir_all(&folder)?;
-    // Hidden, so that no reader takes it for a dataset; in the same folder, so that the rename is atomic.
-    let temporary = folder.join(format!(".{dataset}-{}", random_id()));
-    let result = (|| {
-        let target = File::options().write(true).read(true).create_new(true).open(&temporary)?;
-        let imported = engine::import(source, format, &target)?;
-        std::fs::rename(&temporary, folder.join(format!("{dataset}.parquet")))?;
-        File::open(&folder)?.sync_all()?;
-        Ok(imported)
-    })();
-    if result.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
 }
 
 #[cfg(test)]
@@ -252,16 +226,5 @@ mod tests {
         writer.join().unwrap();
         assert_eq!(fetched.table.rows(), 10);
         assert!(fetch(&tenants, &place, Some(&fetched.version)).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_failed_import_leaves_the_old_dataset_and_no_litter() {
-        let (folder, tenants) = folder();
-        let (tenant, dashboard, dataset) = ("acme".parse().unwrap(), "clv".parse().unwrap(), "own".parse().unwrap());
-        let bad = folder.path().join("bad.parquet");
-        std::fs::write(&bad, "PAR1 nonsense").unwrap();
-        let source = File::open(&bad).unwrap();
-        assert!(import_into(folder.path(), &tenant, &dashboard, &dataset, source, Format::Parquet).is_err());
-        assert_eq!(std::fs::read_dir(tenants.join("acme/clv")).unwrap().count(), 1);
     }
 }

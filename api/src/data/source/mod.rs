@@ -13,8 +13,7 @@ use thiserror::Error;
 
 use crate::engine::{self, Table};
 
-pub(crate) use local::LocalFolder;
-pub use local::import_into;
+pub(crate) use local::{DashboardFolder, LocalFolder, open_plain_dir};
 
 /// One dataset of one dashboard of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,0 +1,220 @@
+//! CSV as a frame whose types every row has a say in, however late it comes.
+//!
+//! Every cell is read as a text first, which cannot fail on a value. Then all texts of a column decide on its type, and
+//! only the columns that are not texts are read once more. Both readings are parallel, and a value that does not fit is
+//! an error: it is never made a null.
+
+use std::io::Cursor;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use polars::prelude::{
+    Column, CsvParseOptions, CsvReadOptions, DataFrame, DataType, PolarsError, PolarsResult, SchemaRef, SerReader,
+};
+
+use super::infer::dtype_of;
+
+/// Reads CSV.
+pub(super) fn read(bytes: &[u8]) -> PolarsResult<DataFrame> {
+    // Of no row at all Polars infers that everything is a text.
+    let texts = finish(options().with_infer_schema_length(Some(0)), bytes)?;
+    let dtypes = dtypes_of(texts.columns())?;
+    let others: Vec<_> = (0..dtypes.len()).filter(|&index| dtypes[index] != DataType::String).collect();
+    if others.is_empty() {
+        return Ok(texts);
+    }
+    let names = texts.get_column_names_owned();
+    let schema: SchemaRef = Arc::new(names.into_iter().zip(dtypes.iter().cloned()).collect());
+    let height = texts.height();
+    // The texts that were only looked at are given back before the values take their place.
+    let is_text = |(index, column)| (dtypes[index] == DataType::String).then_some(column);
+    let mut kept: Vec<Option<Column>> = texts.into_columns().into_iter().enumerate().map(is_text).collect();
+    let options = options().with_schema(Some(schema)).with_projection(Some(Arc::new(others.clone())));
+    for (index, column) in others.into_iter().zip(finish(options, bytes)?.into_columns()) {
+        kept[index] = Some(column);
+    }
+    DataFrame::new(height, kept.into_iter().flatten().collect())
+}
+
+fn options() -> CsvReadOptions {
+    let parse = CsvParseOptions::default().with_try_parse_dates(true);
+    CsvReadOptions::default().with_parse_options(parse)
+}
+
+fn finish(options: CsvReadOptions, bytes: &[u8]) -> PolarsResult<DataFrame> {
+    options.into_reader_with_file_handle(Cursor::new(bytes)).finish().map_err(|error| without_hints(&error))
+}
+
+/// Polars adds hints for those who call it, and an offset into the part of the file that one thread reads.
+fn without_hints(error: &PolarsError) -> PolarsError {
+    let text = error.to_string();
+    let is_hint =
+        |part: &&str| ["The current offset", "You might want", "Consider"].iter().any(|hint| part.starts_with(hint));
+    let parts: Vec<_> = text.split("\n\n").take_while(|part| !is_hint(part)).collect();
+    PolarsError::ComputeError(parts.join(": ").into())
+}
+
+/// The types of all columns, each found by whichever thread is free.
+fn dtypes_of(columns: &[Column]) -> PolarsResult<Vec<DataType>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(column) = columns.get(index) else { return found };
+            found.push((index, column.str().map(dtype_of)));
+        }
+    };
+    let others =
+        thread::available_parallelism().map_or(0, |threads| threads.get().min(columns.len()).saturating_sub(1));
+    let mut found = thread::scope(|scope| {
+        let threads: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+        let mut found = work();
+        for thread in threads {
+            found.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        found
+    });
+    found.sort_unstable_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, dtype)| dtype).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Polars makes of it when it infers from all rows by itself.
+    fn by_polars(bytes: &[u8]) -> PolarsResult<DataFrame> {
+        let options = options().with_infer_schema_length(None);
+        options.into_reader_with_file_handle(Cursor::new(bytes)).finish()
+    }
+
+    fn dtype(cells: &str) -> PolarsResult<DataType> {
+        let csv = format!("a,b\n{}\n", cells.split('|').map(|cell| format!("{cell},x")).collect::<Vec<_>>().join("\n"));
+        read(csv.as_bytes()).map(|frame| frame.dtypes()[0].clone())
+    }
+
+    #[test]
+    fn a_late_row_decides_as_an_early_one_does() {
+        let many = |early: &str, late: &str| format!("{}{late}", format!("{early}|").repeat(5_000));
+        for (early, late, expected) in [
+            ("1", "2", DataType::Int64),
+            ("1", "2.5", DataType::Float64),
+            ("1", "1e3", DataType::Float64),
+            ("1", " 2", DataType::String),
+            ("1", "+2", DataType::String),
+            ("1", "n/a", DataType::String),
+            ("1.5", "2", DataType::Float64),
+            ("1.5", "NAN", DataType::String),
+            ("", "2", DataType::Int64),
+            ("", "", DataType::String),
+            ("true", "no", DataType::String),
+            ("2026-01-31", "2026-01-31T09:30:00", DataType::String),
+            ("2026-01-31", "never", DataType::String),
+            ("2026-01-31", "", DataType::Date),
+        ] {
+            assert_eq!(dtype(&many(early, late)).unwrap(), expected, "{early:?}, {late:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_fits_nowhere_is_an_error_and_no_null() {
+        let error = dtype("1|99999999999999999999").unwrap_err().to_string();
+        assert!(error.contains("99999999999999999999") && error.contains("column 'a'"), "{error}");
+        assert!(!error.contains("schema_overrides") && !error.contains("offset"), "{error}");
+    }
+
+    #[test]
+    fn a_row_with_too_many_cells_is_an_error() {
+        let error = read(b"a,b\n1,2\n3,4,5\n").unwrap_err().to_string();
+        assert!(error.contains("more fields"), "{error}");
+    }
+
+    /// Whatever stands in a file, it is read as Polars reads it when it infers from all rows.
+    #[test]
+    fn types_and_values_are_those_of_a_full_inference() {
+        const CELLS: [&str; 46] = [
+            "",
+            "1",
+            "-7",
+            "007",
+            "1.5",
+            "-.5",
+            "1e3",
+            "1.",
+            "+4",
+            " 5",
+            "6 ",
+            "NaN",
+            "nan",
+            "inf",
+            "-inf",
+            "INF",
+            "true",
+            "FALSE",
+            "True",
+            "yes",
+            "2026-01-31",
+            "2026-02-29",
+            "31.12.2026",
+            "2026/01/31",
+            "31-12-2026",
+            "20260131",
+            "2026-01-31T09:30:00",
+            "2026-01-31 09:30",
+            "2026-01-31T09:30:00.25",
+            "2026-01-31T09:30:00Z",
+            "2026-01-31T09:30:00.123456+02:00",
+            "2026-01-31 09:30:00Z",
+            "09:30",
+            "09:30:15",
+            "text",
+            "\"\"",
+            "\"1\"",
+            "\"1.5\"",
+            "\"2026-01-31\"",
+            "\"a,b\"",
+            "\"a\nb\"",
+            "\"say \"\"hi\"\"\"",
+            "\"\"\"2026-01-31\"\"\"",
+            "é",
+            "٣",
+            "1_000",
+        ];
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut pick = |limit: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).unwrap() % limit
+        };
+        let mut read_well = 0;
+        for round in 0..2_000 {
+            let columns = 1 + pick(4);
+            // Few kinds of cells in a column, or everything would be a text.
+            let kinds: Vec<Vec<&str>> =
+                (0..columns).map(|_| (0..=pick(3)).map(|_| CELLS[pick(CELLS.len())]).collect()).collect();
+            let end = ["\n", "\r\n"][round % 2];
+            let mut csv = (0..columns).map(|index| format!("c{}", index % 3)).collect::<Vec<_>>().join(",") + end;
+            for _ in 0..pick(40) {
+                csv += &kinds.iter().map(|kinds| kinds[pick(kinds.len())]).collect::<Vec<_>>().join(",");
+                csv += end;
+            }
+            if pick(4) == 0 {
+                csv.truncate(csv.len() - end.len());
+            }
+            match (read(csv.as_bytes()), by_polars(csv.as_bytes())) {
+                (Ok(ours), Ok(polars)) => {
+                    assert_eq!(ours.schema(), polars.schema(), "{csv}");
+                    assert!(ours.equals_missing(&polars), "{csv}");
+                    read_well += 1;
+                }
+                (Err(_), Err(_)) => {}
+                (ours, polars) => panic!("{csv}\nours: {ours:?}\nPolars': {polars:?}"),
+            }
+        }
+        assert!(read_well > 1_000, "{read_well}");
+    }
+}

@@ -1,0 +1,234 @@
+//! `kyros data query` and `kyros data export`: the data API's own queries, answered by its engine in this process.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, ValueEnum};
+use kyros_api::{
+    engine::{Answer, Encoding, Issue, Location, Query, Table, encode, run, validate},
+    operator::{Place, open},
+};
+use kyros_shared_config::DatasetName;
+
+use super::{DataDir, Owner, misused};
+use crate::output;
+
+mod grid;
+
+/// Rows of a table on the terminal when nothing says how many.
+const TABLE_ROWS: u32 = 20;
+
+pub(super) const QUERY_EXAMPLES: &str = "\
+A query is written as in the address of /api/data/DATASET: select, group_by, agg, filter (repeatable), sort, limit, offset.
+
+Examples:
+  kyros data query --tenant acme --dashboard clv transactions
+  kyros data query --tenant acme --dashboard clv transactions 'group_by=channel&agg=revenue:sum&sort=-revenue_sum&limit=10'
+  kyros data query --tenant acme --dashboard clv transactions 'filter=order_date:ge:2026-01-01&agg=*:count' --format json";
+
+pub(super) const EXPORT_EXAMPLES: &str = "\
+The file's name says the format: .csv, .ndjson, .json, .arrow or .parquet. It is written beside its place first, readable for you
+alone, so that it is there as a whole or not at all. Without a limit every row is exported.
+
+Examples:
+  kyros data export --tenant acme --dashboard clv transactions --output transactions.parquet
+  kyros data export --tenant acme --dashboard clv transactions 'group_by=order_date:month&agg=revenue:sum' --output months.csv";
+
+/// What to ask of which dataset.
+#[derive(Debug, Args)]
+struct Asked {
+    #[command(flatten)]
+    owner: Owner,
+    /// The dataset's name.
+    dataset: DatasetName,
+    /// The query; without one, every column.
+    #[arg(default_value = "", hide_default_value = true)]
+    query: String,
+    /// The most rows, whatever the query says.
+    #[arg(long)]
+    limit: Option<u32>,
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// A query, and how to show its answer.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    asked: Asked,
+    /// How to print the answer; with --output the file's name says it too.
+    #[arg(long, value_enum)]
+    format: Option<AnswerFormat>,
+    /// Write it to this file.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A query, and where its answer goes.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    asked: Asked,
+    /// The file's format, if its name does not say so.
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// The file to write.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// What an answer is printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AnswerFormat {
+    /// For people: a few rows.
+    Table,
+    Json,
+    Csv,
+    Ndjson,
+    Arrow,
+    Parquet,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FileFormat {
+    Json,
+    Csv,
+    Ndjson,
+    Arrow,
+    Parquet,
+}
+
+impl AnswerFormat {
+    /// Nothing for the table, which the engine does not write.
+    fn encoding(self) -> Option<Encoding> {
+        Some(match self {
+            Self::Table => return None,
+            Self::Json => Encoding::Json,
+            Self::Csv => Encoding::Csv,
+            Self::Ndjson => Encoding::NdJson,
+            Self::Arrow => Encoding::Arrow,
+            Self::Parquet => Encoding::Parquet,
+        })
+    }
+}
+
+impl From<FileFormat> for Encoding {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Json => Self::Json,
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Ndjson => Self::NdJson,
+            FileFormat::Arrow => Self::Arrow,
+            FileFormat::Parquet => Self::Parquet,
+        }
+    }
+}
+
+pub(super) fn query(arguments: &QueryArgs) -> anyhow::Result<()> {
+    let QueryArgs { asked, format, output } = arguments;
+    match (output, format) {
+        (Some(_), Some(AnswerFormat::Table)) => Err(misused("a table is for the terminal: leave out --output")),
+        (Some(file), format) => {
+            let encoding = format.and_then(AnswerFormat::encoding).map_or_else(|| encoding_of(file), Ok)?;
+            write(asked, encoding, file)
+        }
+        (None, format) => show(asked, format.unwrap_or(AnswerFormat::Table)),
+    }
+}
+
+pub(super) fn export(arguments: &ExportArgs) -> anyhow::Result<()> {
+    let ExportArgs { asked, format, output } = arguments;
+    let encoding = format.map_or_else(|| encoding_of(output), |format| Ok(format.into()))?;
+    write(asked, encoding, output)
+}
+
+fn encoding_of(file: &Path) -> anyhow::Result<Encoding> {
+    Ok(match file.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => Encoding::Json,
+        Some("csv") => Encoding::Csv,
+        Some("ndjson" | "jsonl") => Encoding::NdJson,
+        Some("arrow" | "arrows") => Encoding::Arrow,
+        Some("parquet") => Encoding::Parquet,
+        _ => {
+            let name = file.display();
+            let message = format!("{name} does not say its format: add --format json, csv, ndjson, arrow or parquet");
+            return Err(misused(message));
+        }
+    })
+}
+
+fn show(asked: &Asked, format: AnswerFormat) -> anyhow::Result<()> {
+    let Some(encoding) = format.encoding() else {
+        let answer = asked.answer(TABLE_ROWS)?;
+        return Ok(output::print(grid::of(&answer)?.as_bytes())?);
+    };
+    if matches!(encoding, Encoding::Arrow | Encoding::Parquet) && std::io::stdout().is_terminal() {
+        return Err(misused(format!("{} is not for a terminal: add --output FILE", encoding.name())));
+    }
+    let answer = asked.answer(u32::MAX)?;
+    Ok(output::print(&encode(&answer, encoding)?)?)
+}
+
+/// Writes the answer to a file, which is there as a whole or not at all.
+fn write(asked: &Asked, encoding: Encoding, file: &Path) -> anyhow::Result<()> {
+    let answer = asked.answer(u32::MAX)?;
+    let bytes = encode(&answer, encoding)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = (|| {
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        temporary.write_all(&bytes)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file).map_err(|error| error.error)?;
+        anyhow::Ok(())
+    })();
+    written.with_context(|| format!("{} was not written", file.display()))?;
+    let (rows, name) = (output::grouped(answer.table.rows() as u64), file.display());
+    Ok(output::print(format!("{rows} rows are in {name} ({})\n", encoding.name()).as_bytes())?)
+}
+
+impl Asked {
+    /// The answer, of at most `rows` rows where neither the query nor `--limit` says how many.
+    fn answer(&self, rows: u32) -> anyhow::Result<Answer> {
+        let place = self.owner.place(&self.dataset);
+        // The API's limits are for clients; an operator's own memory is the operator's.
+        let pairs: Vec<_> = url::form_urlencoded::parse(self.query.trim_start_matches('?').as_bytes()).collect();
+        let says_limit = pairs.iter().any(|(name, _)| name == "limit");
+        let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        let mut query = query.map_err(|issues| refused(&issues))?;
+        query.total = true;
+        if let Some(limit) = self.limit {
+            query.limit = if says_limit { query.limit.min(limit) } else { limit };
+        } else if !says_limit {
+            query.limit = rows;
+        }
+        let table = load(&self.data.data, &place)?;
+        let checked = validate(&query, table.schema()).map_err(|issues| refused(&issues))?;
+        // A file on this disk has one version for as long as this takes, so no cursor of another answer is of use.
+        let page = checked.page("").map_err(|_| anyhow!("a cursor is of no use here, give offset"))?;
+        Ok(run(&table, &page)?)
+    }
+}
+
+fn load(data: &Path, place: &Place) -> anyhow::Result<Table> {
+    match open(data, place).with_context(|| format!("{place} cannot be opened"))? {
+        Some((file, format)) => Table::from_file(file, format).with_context(|| format!("{place} cannot be read")),
+        None => bail!("there is no dataset {place} in {}: kyros data ls shows what there is", data.display()),
+    }
+}
+
+/// Everything that is wrong with a query, a line each.
+fn refused(issues: &[Issue]) -> anyhow::Error {
+    let line = |issue: &Issue| {
+        let (Location::Parameter(place) | Location::Pointer(place)) = &issue.location;
+        let allowed = match issue.allowed.join(", ") {
+            allowed if allowed.is_empty() => allowed,
+            allowed => format!("\n    allowed: {allowed}"),
+        };
+        format!("\n  {place}: {}{allowed}", issue.detail)
+    };
+    anyhow!("the query is wrong{}", issues.iter().map(line).collect::<String>())
+}
