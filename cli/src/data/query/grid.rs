@@ -33,7 +33,8 @@ pub(super) fn of(answer: &Answer) -> anyhow::Result<String> {
     for row in 0..answer.table.rows() {
         table.add_row(columns.iter().filter_map(|(kind, values)| Some(cell(*kind, values.get(row)?.get()))));
     }
-    let (shown, total) = (grouped(answer.table.rows() as u64), grouped(answer.total as u64));
+    let (shown, total) =
+        (grouped(answer.table.rows() as u64), grouped(answer.total.unwrap_or(answer.table.rows()) as u64));
     Ok(format!("{table}\n{}\n", output::bold(&format!("{shown} of {total} rows"))))
 }
 
