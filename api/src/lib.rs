@@ -31,7 +31,7 @@ mod verified;
 mod workload_trust;
 mod workloads;
 
-pub use data::operator;
+pub use data::{SourcesError, operator};
 pub use openapi::document as openapi_document;
 pub use server::{Api, ApiError};
 pub use settings::ApiSettings;

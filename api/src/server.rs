@@ -25,7 +25,7 @@ use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLay
 
 use crate::{
     ApiSettings,
-    data::DataService,
+    data::{DataService, SourcesError},
     internal,
     mock::{MockError, MockProvider},
     openapi, portal,
@@ -91,6 +91,9 @@ pub enum ApiError {
     /// The cluster's keys are not there or no keys.
     #[error(transparent)]
     ClusterKeys(#[from] ClusterKeysError),
+    /// The data sources cannot be used.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
     /// Workload tokens cannot be written.
     #[error("workload tokens: {0}")]
     Workloads(String),
@@ -113,6 +116,12 @@ impl Api {
         let own_keys = Arc::new(own_key_ring(&issuer)?);
         let (mock, user_verifiers, rings) = identity_providers(settings)?;
         let (workloads, cluster_ring) = workload_trust(settings, &issuer, own_keys.clone())?;
+        let data = DataService::new(
+            &settings.data_dir,
+            settings.data_sources.as_deref(),
+            settings.query_concurrency,
+            settings.frame_cache_mib.saturating_mul(1 << 20),
+        )?;
         let sealing = sealing_secret(&settings.state_dir.join("sealing-secret")).map_err(state_error)?;
         let store = Store::open(&settings.state_dir.join("state.db")).await?;
         let (metadata, follow_metadata) = Reader::open(&settings.metadata_db, METADATA_PATIENCE).await?;
@@ -132,11 +141,7 @@ impl Api {
             ledger,
             revoker: revoker.clone(),
             mock,
-            data: DataService::new(
-                &settings.data_dir,
-                settings.query_concurrency,
-                settings.frame_cache_mib.saturating_mul(1 << 20),
-            ),
+            data,
             stopping: CancellationToken::new(),
         });
         let mut background = vec![tokio::spawn(follow_metadata)];

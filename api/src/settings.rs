@@ -33,6 +33,10 @@ pub struct ApiSettings {
     #[arg(long, env = "KYROS_DATA_DIR", default_value = "data")]
     pub data_dir: PathBuf,
 
+    /// A YAML list of the places beside the data folder that tenants and dashboards may name (docs/data-sources.md).
+    #[arg(long, env = "KYROS_DATA_SOURCES")]
+    pub data_sources: Option<PathBuf>,
+
     /// The private signing key (PKCS#8 PEM on P-256). Made in the state folder when not given.
     #[arg(long, env = "KYROS_SIGNING_KEY")]
     pub signing_key: Option<PathBuf>,

@@ -120,6 +120,7 @@ mod tests {
             description: String::new(),
             isolation,
             datasets: Vec::new(),
+            source: None,
         };
         let tenant = |id: &str, dashboards: &[&str]| TenantRecord {
             id: id.parse().unwrap(),
@@ -130,6 +131,7 @@ mod tests {
             branding: Branding { accent_color: String::new(), logo_url: String::new() },
             limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
             allowed_origins: Vec::new(),
+            source: None,
             members: Vec::new(),
             dashboards: dashboards.iter().map(|slug| slug.parse().unwrap()).collect(),
         };

@@ -58,6 +58,9 @@ pub struct UpArgs {
     /// The people of the mock identity provider.
     #[arg(long, env = "KYROS_MOCK_PEOPLE", default_value = "data/people.yaml")]
     pub people: PathBuf,
+    /// A YAML list of the places beside the data folder that tenants and dashboards may name (docs/data-sources.md).
+    #[arg(long, env = "KYROS_DATA_SOURCES")]
+    pub data_sources: Option<PathBuf>,
     /// The folder for sessions and keys.
     #[arg(long, env = "KYROS_STATE_DIR", default_value = ".kyros")]
     pub state: PathBuf,
@@ -206,6 +209,7 @@ fn api_settings(args: &UpArgs, public_url: &PublicUrl, project: &ProjectSettings
         signing_key: None,
         mock_people: Some(args.people.clone()),
         trusted_issuers: None,
+        data_sources: args.data_sources.clone(),
         cluster_keys: None,
         workload_namespace: String::new(),
         gateway_account: None,

@@ -3,7 +3,7 @@
 //! The API server refuses a definition whose rules could be expensive, and estimates the expense from these maxima;
 //! so every list and string that a rule looks at has one.
 
-/// Longest tenant or dashboard name: two of them and `--` fit one DNS label of 63 octets.
+/// Longest name of a tenant, a dashboard or a data source: two of them and `--` fit one DNS label of 63 octets.
 pub const NAME_LENGTH: usize = 30;
 /// A DNS label without `--`: hyphens stand alone, and neither first nor last.
 pub const NAME_PATTERN: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";

@@ -100,6 +100,21 @@ async fn who_may_frame_a_tenants_dashboards_follows_its_file() {
 }
 
 #[tokio::test]
+async fn where_a_tenants_data_lies_follows_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let write = |rest: &str| fs::write(manifests.join("a.yaml"), format!("{}{rest}", tenant("acme", "Acme"))).unwrap();
+    let source = |tenant: &TenantRecord| tenant.source.as_ref().map(ToString::to_string).unwrap_or_default();
+    write("  source: lake\n");
+    let running = start(folder, &manifests).await;
+    running.eventually_each(source, &["lake"]).await;
+    write("");
+    running.eventually_each(source, &[""]).await;
+    running.stop.cancel();
+}
+
+#[tokio::test]
 async fn a_configmap_swaps_its_links_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let manifests = folder.path().join("manifests");

@@ -163,6 +163,7 @@ async fn read(connection: &mut SqliteConnection) -> Result<Snapshot, MetadataErr
             description: row.try_get("description")?,
             isolation: Isolation::from_stored(row.try_get("isolation")?),
             datasets: json::<Vec<DatasetName>>("dashboards", &row, "datasets")?,
+            source: optional_name("dashboards", &row, "source")?,
         };
         snapshot.dashboards.insert(dashboard.slug.clone(), dashboard);
     }
@@ -183,6 +184,7 @@ fn tenant_of(row: &SqliteRow) -> Result<TenantRecord, MetadataError> {
             requests_per_second: row.try_get("requests_per_second")?,
         },
         allowed_origins: json("tenants", row, "allowed_origins")?,
+        source: optional_name("tenants", row, "source")?,
         members: Vec::new(),
         dashboards: Vec::new(),
     })
@@ -201,10 +203,24 @@ fn name<T: std::str::FromStr<Err = kyros_shared_config::NameError>>(
     row: &SqliteRow,
     column: &str,
 ) -> Result<T, MetadataError> {
-    let text: String = row.try_get(column)?;
+    parsed(table, row.try_get(column)?)
+}
+
+fn optional_name<T: std::str::FromStr<Err = kyros_shared_config::NameError>>(
+    table: &'static str,
+    row: &SqliteRow,
+    column: &str,
+) -> Result<Option<T>, MetadataError> {
+    row.try_get::<Option<String>, _>(column)?.map(|text| parsed(table, text)).transpose()
+}
+
+fn parsed<T: std::str::FromStr<Err = kyros_shared_config::NameError>>(
+    table: &'static str,
+    text: String,
+) -> Result<T, MetadataError> {
     text.parse().map_err(|reason: kyros_shared_config::NameError| MetadataError::Inconsistent {
         table,
-        row: text.clone(),
+        row: text,
         reason: reason.to_string(),
     })
 }

@@ -1,7 +1,7 @@
 //! What the read model keeps of a `Tenant` and of a `Dashboard`.
 
 use kyros_shared_config::{
-    DashboardSlug, DatasetName, TenantId, WebOrigin,
+    DashboardSlug, DatasetName, SourceName, TenantId, WebOrigin,
     crypto::{hex, sha256},
 };
 use serde::Serialize;
@@ -61,6 +61,8 @@ pub struct TenantRecord {
     pub limits: Limits,
     /// Whose pages, besides the portal's, may show its dashboards in a frame.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Where its data lies, whatever its dashboards say.
+    pub source: Option<SourceName>,
     /// Who may choose it.
     pub members: Vec<Member>,
     /// What it may open, in the order of its resource. Nothing means nothing.
@@ -107,6 +109,8 @@ pub struct DashboardRecord {
     pub isolation: Isolation,
     /// The only datasets that its tokens can read.
     pub datasets: Vec<DatasetName>,
+    /// Where the data lies of tenants that do not say it themselves.
+    pub source: Option<SourceName>,
 }
 
 /// Which version of a resource there is: what two sides compare to find out whether they have the same.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kyros_shared_config::{DashboardSlug, TenantId};
+use kyros_shared_config::{DashboardSlug, SourceName, TenantId};
 
 use crate::{DashboardRecord, MemberKind, TenantRecord};
 
@@ -72,6 +72,13 @@ impl Snapshot {
         Some((record, self.opened_dashboard(record, dashboard)?))
     }
 
+    /// Where a tenant's data for a dashboard lies; `None` is the API's own disk. The tenant's word comes first: where its data
+    /// lies is a property of the tenant.
+    pub fn source_of(&self, tenant: &TenantId, dashboard: &DashboardSlug) -> Option<&SourceName> {
+        let tenants = self.tenants.get(tenant).and_then(|record| record.source.as_ref());
+        tenants.or_else(|| self.dashboards.get(dashboard)?.source.as_ref())
+    }
+
     fn opened_dashboard(&self, tenant: &TenantRecord, dashboard: &DashboardSlug) -> Option<&DashboardRecord> {
         if tenant.suspended || !tenant.dashboards.contains(dashboard) {
             return None;
@@ -104,6 +111,7 @@ mod tests {
             branding: Branding { accent_color: String::new(), logo_url: String::new() },
             limits: Limits { concurrent_queries: 4, requests_per_second: 50 },
             allowed_origins: Vec::new(),
+            source: None,
             members: vec![
                 Member { kind: MemberKind::User("ana@acme.example".into()), roles: vec!["viewer".into()] },
                 Member { kind: MemberKind::Group("auditors".into()), roles: vec!["auditor".into()] },
@@ -121,6 +129,7 @@ mod tests {
             description: String::new(),
             isolation: Isolation::Shared,
             datasets: vec!["transactions".parse().unwrap()],
+            source: None,
         };
         Snapshot {
             epoch: 1,
@@ -135,6 +144,20 @@ mod tests {
         let tenant_ids: Vec<TenantId> = listed.iter().map(|id| id.parse().unwrap()).collect();
         let access = Access { subject: "s", email: Some(email), groups: &groups, tenant_ids: &tenant_ids };
         snapshot.grant(&access, &tenant.parse().unwrap(), &dashboard.parse().unwrap()).is_some()
+    }
+
+    #[test]
+    fn a_tenants_source_comes_before_the_dashboards_and_without_either_there_is_none() {
+        let mut snapshot = snapshot();
+        let (acme, clv) = ("acme".parse().unwrap(), "clv".parse().unwrap());
+        let source = |snapshot: &Snapshot| snapshot.source_of(&acme, &clv).map(ToString::to_string);
+        assert_eq!(source(&snapshot), None);
+        snapshot.dashboards.get_mut(&clv).unwrap().source = Some("warehouse".parse().unwrap());
+        assert_eq!(source(&snapshot).as_deref(), Some("warehouse"));
+        snapshot.tenants.get_mut(&acme).unwrap().source = Some("lake".parse().unwrap());
+        assert_eq!(source(&snapshot).as_deref(), Some("lake"));
+        let other = snapshot.source_of(&"globex".parse().unwrap(), &"risk".parse().unwrap());
+        assert_eq!(other, None);
     }
 
     #[test]

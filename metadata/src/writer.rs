@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kyros_shared_config::clock::unix_now;
+use kyros_shared_config::{SourceName, clock::unix_now};
 use sqlx::{Connection as _, SqliteConnection, SqliteTransaction};
 
 use crate::{DashboardRecord, MemberKind, MetadataError, TenantRecord, Version, open::open_for_writing};
@@ -199,7 +199,8 @@ async fn put_tenant(
     sqlx::query("DELETE FROM tenants WHERE id = $1").bind(tenant.id.as_str()).execute(&mut **transaction).await?;
     sqlx::query(
         "INSERT INTO tenants (id, uid, display_name, suspended, accent_color, logo_url, concurrent_queries, \
-         requests_per_second, allowed_origins, epoch, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         requests_per_second, allowed_origins, source, epoch, generation) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(tenant.id.as_str())
     .bind(&tenant.uid)
@@ -210,6 +211,7 @@ async fn put_tenant(
     .bind(tenant.limits.concurrent_queries)
     .bind(tenant.limits.requests_per_second)
     .bind(serde_json::json!(tenant.allowed_origins).to_string())
+    .bind(tenant.source.as_ref().map(SourceName::as_str))
     .bind(epoch)
     .bind(tenant.generation)
     .execute(&mut **transaction)
@@ -248,8 +250,8 @@ async fn put_dashboard(
         .execute(&mut **transaction)
         .await?;
     sqlx::query(
-        "INSERT INTO dashboards (slug, uid, title, description, isolation, datasets, epoch, \
-         generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO dashboards (slug, uid, title, description, isolation, datasets, source, epoch, \
+         generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(dashboard.slug.as_str())
     .bind(&dashboard.uid)
@@ -257,6 +259,7 @@ async fn put_dashboard(
     .bind(&dashboard.description)
     .bind(dashboard.isolation.as_str())
     .bind(serde_json::json!(dashboard.datasets).to_string())
+    .bind(dashboard.source.as_ref().map(SourceName::as_str))
     .bind(epoch)
     .bind(dashboard.generation)
     .execute(&mut **transaction)

@@ -23,6 +23,7 @@ fn tenant(id: &str, uid: &str) -> TenantRecord {
         branding: Branding { accent_color: "#0b6bcb".into(), logo_url: String::new() },
         limits: Limits { concurrent_queries: 4, requests_per_second: 50 },
         allowed_origins: vec!["https://intranet.example:8443".parse().unwrap(), "https://a.example".parse().unwrap()],
+        source: Some("lake".parse().unwrap()),
         members: vec![Member { kind: MemberKind::User("ana".into()), roles: vec!["viewer".into()] }],
         dashboards: vec!["risk".parse().unwrap(), "clv".parse().unwrap()],
     }
@@ -37,6 +38,7 @@ fn dashboard(slug: &str) -> DashboardRecord {
         description: "said in words".into(),
         isolation: Isolation::PerTenant,
         datasets: vec!["transactions".parse().unwrap()],
+        source: Some("warehouse".parse().unwrap()),
     }
 }
 

@@ -58,7 +58,7 @@ pub use http_client::http_client;
 pub use issuer::Issuer;
 pub use jwks::KeySet;
 pub use key_ring::{KeyRing, KeySource};
-pub use names::{DashboardSlug, DatasetName, NameError, TenantId};
+pub use names::{DashboardSlug, DatasetName, NameError, SourceName, TenantId};
 pub use problem::Problem;
 pub use public_url::{DashboardHost, PublicUrl};
 pub use revocation::Revocation;

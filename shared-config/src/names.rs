@@ -112,6 +112,11 @@ name_type! {
     DatasetName, check_dataset
 }
 
+name_type! {
+    /// The name that the API's operator gave a place where datasets come from, under the same grammar as [`TenantId`].
+    SourceName, check_label
+}
+
 impl DashboardSlug {
     /// The only audience of this dashboard's tenant tokens: `dashboard:<slug>`.
     pub fn audience(&self) -> String {
@@ -136,6 +141,7 @@ mod tests {
         {
             assert!(bad.parse::<TenantId>().is_err(), "{bad:?}");
             assert!(bad.parse::<DashboardSlug>().is_err(), "{bad:?}");
+            assert!(bad.parse::<SourceName>().is_err(), "{bad:?}");
         }
         for good in ["a", "acme", "a-1", "1a", &"a".repeat(30)] {
             assert!(good.parse::<TenantId>().is_ok(), "{good:?}");

@@ -47,6 +47,8 @@ pub(crate) struct Frames {
 
 /// What is known of one dataset.
 struct Slot {
+    /// Where it comes from. From elsewhere it is another dataset, of which nothing is known yet.
+    source: Arc<dyn Source>,
     state: ArcSwap<State>,
     refreshing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -109,13 +111,14 @@ impl Frames {
 
     /// The dataset as the source has it now, or as it last was good.
     pub(crate) async fn load(self: &Arc<Self>, place: &Place, source: &Arc<dyn Source>) -> Result<Loaded, DataError> {
-        let slot = self.slots.get(place.tenant(), place).unwrap_or_else(|| self.open(place));
+        let slot = self.slots.get(place.tenant(), place).filter(|slot| Arc::ptr_eq(&slot.source, source));
+        let slot = slot.unwrap_or_else(|| self.open(place, source.clone()));
         let state = slot.state.load_full();
         if state.is_believed(source.as_ref()) {
             return state.answer();
         }
         let patience = if state.good.is_some() { REFRESH_PATIENCE } else { FIRST_PATIENCE };
-        let refresh = self.clone().refresh(place.clone(), slot.clone(), source.clone());
+        let refresh = self.clone().refresh(place.clone(), slot.clone());
         // In time or not: what is known by then is the answer.
         let _ = tokio::time::timeout(patience, refresh).await;
         slot.state.load().answer()
@@ -126,23 +129,23 @@ impl Frames {
         self.slots.bytes()
     }
 
-    fn open(&self, place: &Place) -> Arc<Slot> {
-        let slot = Arc::new(Slot { state: ArcSwap::default(), refreshing: Arc::default() });
+    fn open(&self, place: &Place, source: Arc<dyn Source>) -> Arc<Slot> {
+        let slot = Arc::new(Slot { source, state: ArcSwap::default(), refreshing: Arc::default() });
         self.slots.put(place.tenant(), place.clone(), slot.clone(), State::default().bytes());
         slot
     }
 
     /// Asks the source once, however many want to know, and goes on when whoever asked first has gone away.
-    async fn refresh(self: Arc<Self>, place: Place, slot: Arc<Slot>, source: Arc<dyn Source>) {
+    async fn refresh(self: Arc<Self>, place: Place, slot: Arc<Slot>) {
         let turn = slot.refreshing.clone().lock_owned().await;
-        if slot.state.load().is_believed(source.as_ref()) {
+        if slot.state.load().is_believed(slot.source.as_ref()) {
             return;
         }
         let task = tokio::spawn(async move {
             let _turn = turn;
             let before = slot.state.load_full();
             let asked = match self.reads.acquire().await {
-                Ok(_permit) => source.fetch(place.clone(), before.seen.clone()).await,
+                Ok(_permit) => slot.source.fetch(place.clone(), before.seen.clone()).await,
                 Err(closed) => Err(SourceError::Unreachable(closed.to_string())),
             };
             let after = before.after(self.refuse_too_large(asked));
@@ -265,6 +268,15 @@ mod tests {
         let asked_with = scripted.asked_with.lock().unwrap().clone();
         let known = [None, Some("1"), Some("2"), Some("2"), Some("3"), None];
         assert_eq!(asked_with, known.map(|text| text.map(version)));
+    }
+
+    #[tokio::test]
+    async fn another_source_is_another_dataset() {
+        let sources: [Arc<dyn Source>; 2] =
+            [Scripted::new([rows("same", 1)], Duration::ZERO), Scripted::new([rows("same", 2)], Duration::ZERO)];
+        let frames = frames();
+        assert_eq!(rows_of(&frames, &sources[0]).await, Some(1));
+        assert_eq!(rows_of(&frames, &sources[1]).await, Some(2), "also where the versions bear one name");
     }
 
     #[tokio::test]

@@ -54,9 +54,11 @@ pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Resul
     admit(&app, &scope)?;
     let snapshot = app.metadata.snapshot();
     let datasets = snapshot.dashboards.get(scope.dashboard()).map(|d| d.datasets.clone()).unwrap_or_default();
+    let source = snapshot.source_of(scope.tenant(), scope.dashboard());
+    let source = app.data.source(source).map_err(|error| reply(&error))?;
     let mut views = Vec::with_capacity(datasets.len());
     for name in datasets {
-        let available = app.data.exists(Place::new(&scope, &name)).await.map_err(|error| reply(&error))?;
+        let available = app.data.exists(Place::new(&scope, &name), &source).await.map_err(|error| reply(&error))?;
         views.push(DatasetView { name, available });
     }
     Ok(json_no_store(StatusCode::OK, &views))
@@ -225,7 +227,9 @@ async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Arc<Lane
         return Err(not_found());
     }
     let place = Place::new(scope, &dataset);
-    let loaded = app.data.load(&place).await.map_err(|error| reply(&error))?;
+    let source = snapshot.source_of(scope.tenant(), scope.dashboard());
+    let source = app.data.source(source).map_err(|error| reply(&error))?;
+    let loaded = app.data.load(&place, &source).await.map_err(|error| reply(&error))?;
     Ok((lane, place, loaded))
 }
 

@@ -18,12 +18,14 @@ mod pieces;
 mod quota;
 mod service;
 mod source;
+mod sources;
 mod turns;
 
 use std::time::Duration;
 
 pub(crate) use handlers::{__path_list, __path_query, __path_rows, __path_schema, list, query, rows, schema};
 pub(crate) use service::DataService;
+pub use sources::SourcesError;
 
 use crate::engine;
 

@@ -12,7 +12,7 @@ use std::{
 
 use axum::body::Body;
 use kyros_metadata::Limits;
-use kyros_shared_config::TenantId;
+use kyros_shared_config::{SourceName, TenantId};
 
 use super::{
     DataError,
@@ -21,6 +21,7 @@ use super::{
     lanes::{Lane, Lanes},
     pieces,
     source::{LocalFolder, Place, Source},
+    sources::{Sources, SourcesError},
     turns::Turns,
 };
 use crate::engine::{self, Answer, Cursor, Encoder, Encoding, Page, Table};
@@ -44,7 +45,7 @@ pub(crate) enum Reply {
 
 /// Loads datasets and answers queries on them.
 pub(crate) struct DataService {
-    local: Arc<dyn Source>,
+    sources: Sources,
     frames: Arc<Frames>,
     answers: Arc<Answers>,
     lanes: Lanes,
@@ -61,16 +62,27 @@ struct Counts {
 }
 
 impl DataService {
-    /// Datasets in `data_dir`, so many queries at once, so many bytes for datasets in memory.
-    pub(crate) fn new(data_dir: &Path, concurrency: usize, frame_bytes: usize) -> Self {
-        Self {
-            local: Arc::new(LocalFolder::new(data_dir)),
+    /// Datasets in `data_dir` and in the places that the file `sources` names, so many queries at once, so many bytes for
+    /// datasets in memory.
+    pub(crate) fn new(
+        data_dir: &Path,
+        sources: Option<&Path>,
+        concurrency: usize,
+        frame_bytes: usize,
+    ) -> Result<Self, SourcesError> {
+        Ok(Self {
+            sources: Sources::open(Arc::new(LocalFolder::new(data_dir)), sources)?,
             frames: Arc::new(Frames::new(frame_bytes / 2, frame_bytes)),
             answers: Arc::new(Answers::new(ANSWER_BYTES_PER_TENANT, ANSWER_BYTES)),
             lanes: Lanes::default(),
             turns: Turns::new(concurrency),
             counts: Counts::default(),
-        }
+        })
+    }
+
+    /// The source of that name. A name that the operator has not set up is no other source.
+    pub(crate) fn source(&self, name: Option<&SourceName>) -> Result<Arc<dyn Source>, DataError> {
+        self.sources.of(name).map_err(|error| DataError::Broken(error.to_string()))
     }
 
     /// The tenant's lane, in which a request was counted; an error is one too many.
@@ -81,13 +93,13 @@ impl DataService {
     }
 
     /// Whether there is such a dataset now.
-    pub(crate) async fn exists(&self, place: Place) -> Result<bool, DataError> {
-        self.local.exists(place).await.map_err(|error| DataError::Broken(error.to_string()))
+    pub(crate) async fn exists(&self, place: Place, source: &Arc<dyn Source>) -> Result<bool, DataError> {
+        source.exists(place).await.map_err(|error| DataError::Broken(error.to_string()))
     }
 
     /// The dataset as it is now.
-    pub(crate) async fn load(&self, place: &Place) -> Result<Loaded, DataError> {
-        self.frames.load(place, &self.local).await
+    pub(crate) async fn load(&self, place: &Place, source: &Arc<dyn Source>) -> Result<Loaded, DataError> {
+        self.frames.load(place, source).await
     }
 
     /// The answer to a query, which must have been made for this very table.
@@ -222,15 +234,16 @@ pub(crate) mod tests {
         std::fs::create_dir_all(&files).unwrap();
         std::fs::write(files.join("good.csv"), "a\n1\n").unwrap();
         std::fs::write(files.join("bad.parquet"), "PAR1").unwrap();
-        let service = DataService::new(folder.path(), 1, 1 << 30);
+        let service = DataService::new(folder.path(), None, 1, 1 << 30).unwrap();
+        let local = service.source(None).unwrap();
         let place = |name: &str| Place::new(&scope("acme", "clv"), &name.parse().unwrap());
-        assert!(matches!(service.load(&place("bad")).await, Err(DataError::Broken(_))));
-        assert_eq!(service.load(&place("good")).await.unwrap().table.rows(), 1);
+        assert!(matches!(service.load(&place("bad"), &local).await, Err(DataError::Broken(_))));
+        assert_eq!(service.load(&place("good"), &local).await.unwrap().table.rows(), 1);
         std::fs::remove_file(files.join("bad.parquet")).unwrap();
         std::fs::write(files.join("bad.csv"), "a\n1\n2\n").unwrap();
         std::fs::write(files.join("good.csv"), "a\n1\n2\n3\n").unwrap();
         tokio::time::sleep(Duration::from_millis(800)).await;
-        assert_eq!(service.load(&place("bad")).await.unwrap().table.rows(), 2);
-        assert_eq!(service.load(&place("good")).await.unwrap().table.rows(), 3);
+        assert_eq!(service.load(&place("bad"), &local).await.unwrap().table.rows(), 2);
+        assert_eq!(service.load(&place("good"), &local).await.unwrap().table.rows(), 3);
     }
 }

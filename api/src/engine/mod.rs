@@ -17,6 +17,7 @@
 //!                                  ▲                      ├─run──▶ Answer ──encode──▶ bytes
 //! File ──────────table──▶ Table ── schema ───────────────┘
 //! bytes ─────────table──▶ Table ──import─▶ Parquet
+//! rows ──────────rows──▶ Table
 //! ```
 //!
 //! Everything here blocks: call it from `spawn_blocking`, never from an asynchronous task.
@@ -33,6 +34,7 @@ mod literal;
 mod ndjson;
 pub mod outline;
 pub mod query;
+pub(crate) mod rows;
 pub mod run;
 pub mod schema;
 pub mod table;

@@ -19,6 +19,7 @@ pub(crate) fn settings(home: &Path) -> ApiSettings {
         signing_key: None,
         mock_people: None,
         trusted_issuers: Some(home.join("issuers.yaml")),
+        data_sources: None,
         cluster_keys: None,
         workload_namespace: String::new(),
         gateway_account: None,
@@ -40,6 +41,7 @@ pub(crate) fn acme(allowed_origins: &[&str]) -> TenantRecord {
         branding: Branding { accent_color: String::new(), logo_url: String::new() },
         limits: Limits { concurrent_queries: 1, requests_per_second: 1 },
         allowed_origins: allowed_origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        source: None,
         members: vec![Member { kind: MemberKind::User("ana".into()), roles: Vec::new() }],
         dashboards: vec!["clv".parse().unwrap()],
     }
@@ -55,5 +57,6 @@ pub(crate) fn clv() -> DashboardRecord {
         description: String::new(),
         isolation: Isolation::Shared,
         datasets: Vec::new(),
+        source: None,
     }
 }

@@ -87,6 +87,7 @@ fn everything_a_dashboard_can_say_is_understood() {
   livenessProbe:
     tcpSocket: {{port: http}}
   replicas: 0
+  source: warehouse
 "
     );
     let set = read(&[("a.yaml", &text)]).unwrap();
@@ -95,6 +96,7 @@ fn everything_a_dashboard_can_say_is_understood() {
     assert_eq!(spec.resources.as_ref().unwrap().limits.as_ref().unwrap()["cpu"].0, "2");
     assert!(spec.readiness_probe.is_some() && spec.liveness_probe.is_some());
     assert_eq!((spec.replicas, spec.port), (0, limits::PORT_DEFAULT));
+    assert_eq!(spec.source.as_deref(), Some("warehouse"));
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn unknown_fields_are_refused_at_every_depth() {
     assert_eq!(
         tenant("  memebers: []\n"),
         ["a.yaml:7: unknown field `memebers`, expected one of `branding`, `dashboards`, `displayName`, `embedding`, \
-             `limits`, `members`, `suspended`"]
+             `limits`, `members`, `source`, `suspended`"]
     );
     assert_eq!(
         tenant("  members:\n    - user: ana@acme.example\n      rolls: [viewer]\n"),
@@ -168,6 +170,7 @@ fn values_outside_their_bounds_are_refused() {
         ),
         ("  datasets:\n  - pnl\n  -\n", "a.yaml:10: `spec.datasets[1]` must be a string, not nothing"),
         ("  datasets:\n  - pnl\n  - pnl\n", "a.yaml:10: `spec.datasets[1]` repeats an entry, first on line 9"),
+        ("  source: s3://b/x\n", "a.yaml:8: `spec.source` must match `^[a-z0-9]+(-[a-z0-9]+)*$`"),
         (
             "  env:\n  - {name: A}\n  - {name: A, value: b}\n",
             "a.yaml:10: `spec.env[1]` repeats an entry, first on line 9",
@@ -194,6 +197,7 @@ fn values_outside_their_bounds_are_refused() {
         text
     });
     assert_eq!(tenant(&many), ["a.yaml:7: `spec.dashboards` must have at most 64 entries"]);
+    assert_eq!(tenant("  source: /etc\n"), ["a.yaml:7: `spec.source` must match `^[a-z0-9]+(-[a-z0-9]+)*$`"]);
     let origins = |list: &str| tenant(&format!("  embedding: {{allowedOrigins: {list}}}\n"));
     assert_eq!(
         origins("[https://a.example, https://a.example]"),

@@ -44,6 +44,7 @@ pub(super) fn tenant_record(tenant: &Tenant) -> Result<TenantRecord, BadName> {
             requests_per_second: u32::try_from(tenant.spec.limits.requests_per_second).unwrap_or(1),
         },
         allowed_origins: allowed_origins(&tenant.spec.embedding.allowed_origins),
+        source: tenant.spec.source.as_deref().map(named).transpose()?,
         members: merge_same_subject(tenant.spec.members.iter().filter_map(member)),
         dashboards: tenant.spec.dashboards.iter().map(|slug| named(slug)).collect::<Result<_, _>>()?,
     })
@@ -86,6 +87,7 @@ pub(super) fn dashboard_record(dashboard: &Dashboard) -> Result<DashboardRecord,
             ResourceIsolation::PerTenant => Isolation::PerTenant,
         },
         datasets: dashboard.spec.datasets.iter().map(|name| named(name)).collect::<Result<_, _>>()?,
+        source: dashboard.spec.source.as_deref().map(named).transpose()?,
     })
 }
 
@@ -111,5 +113,21 @@ mod tests {
         let origins: Vec<_> = record.allowed_origins.iter().map(WebOrigin::as_str).collect();
         assert_eq!(origins, ["https://b.example", "https://a.example"]);
         assert!(record.suspended);
+    }
+
+    #[test]
+    fn a_source_that_is_no_name_is_refused_and_never_the_default_one() {
+        let mut dashboard: Dashboard = serde_json::from_value(serde_json::json!({
+            "apiVersion": crate::resources::API_VERSION,
+            "kind": "Dashboard",
+            "metadata": {"name": "clv"},
+            "spec": {"title": "CLV", "image": "a:1", "source": "warehouse"},
+        }))
+        .unwrap();
+        assert_eq!(dashboard_record(&dashboard).unwrap().source, Some("warehouse".parse().unwrap()));
+        dashboard.spec.source = Some("s3://elsewhere".to_owned());
+        assert_eq!(dashboard_record(&dashboard).unwrap_err().name, "s3://elsewhere");
+        dashboard.spec.source = None;
+        assert_eq!(dashboard_record(&dashboard).unwrap().source, None);
     }
 }

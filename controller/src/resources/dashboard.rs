@@ -104,6 +104,12 @@ pub struct DashboardSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub datasets: Vec<String>,
 
+    /// Where the data lies of tenants that name no source of their own: the name of a source that the API's operator has set
+    /// up. Without it, `local`: the API's data folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = limits::NAME_LENGTH), regex(pattern = limits::NAME_PATTERN))]
+    pub source: Option<String>,
+
     /// How many pods run it (of each workload, where every tenant has one of its own).
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = limits::REPLICAS_MAX))]

@@ -80,6 +80,12 @@ pub struct TenantSpec {
     /// Where else than in the portal this tenant's dashboards may be shown.
     #[serde(default)]
     pub embedding: Embedding,
+
+    /// Where this tenant's data lies: the name of a source that the API's operator has set up, or `local`. Without it the
+    /// dashboard says where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = limits::NAME_LENGTH), regex(pattern = limits::NAME_PATTERN))]
+    pub source: Option<String>,
 }
 
 /// One entry of the member list: a user or a group, never both.

@@ -111,6 +111,7 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
     assert_eq!((&origins["maxItems"], &origins["x-kubernetes-list-type"]), (&json!(limits::ORIGINS), &json!("set")));
     assert_eq!(origins["items"]["maxLength"], limits::ORIGIN_LENGTH);
     assert!(origins["description"].is_string());
+    assert_eq!(spec["properties"]["source"]["maxLength"], limits::NAME_LENGTH);
     assert_eq!(spec["properties"]["suspended"]["default"], false);
     assert_eq!(spec["properties"]["limits"]["properties"]["concurrentQueries"]["format"], "int32");
     assert_eq!(spec["properties"]["limits"]["properties"]["concurrentQueries"]["default"], 4);
@@ -124,6 +125,7 @@ fn bounds_defaults_and_list_types_are_in_the_schema() {
     assert_eq!(spec["required"], json!(["title"]));
     assert_eq!(spec["properties"]["isolation"]["enum"], json!(["Shared", "PerTenant"]));
     assert_eq!(spec["properties"]["isolation"]["default"], "Shared");
+    assert_eq!(spec["properties"]["source"]["pattern"], limits::NAME_PATTERN);
     assert_eq!(spec["properties"]["transport"]["enum"], json!(["TCP", "Unix"]));
     assert_eq!(spec["properties"]["transport"]["default"], "TCP");
     assert_eq!(spec["properties"]["port"]["maximum"].as_f64(), Some(f64::from(limits::PORT_MAX)));

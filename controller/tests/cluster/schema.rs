@@ -11,6 +11,13 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+/// What a data source may and may not be called.
+fn source_names() -> Vec<Value> {
+    let text = |length: usize| Value::String("a".repeat(length));
+    let address = json!("https://10.0.0.1");
+    vec![json!("lake"), json!("local"), json!("a-1"), json!("a--b"), json!("A"), address, json!(""), text(30), text(31)]
+}
+
 /// Places in a resource, and what may be written there.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
@@ -74,6 +81,7 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!({"other": 1}),
                 ],
             ),
+            ("/spec/source", source_names()),
             (
                 "/spec/embedding",
                 vec![
@@ -124,6 +132,7 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     .to_vec(),
             ),
             ("/spec/replicas", vec![json!(0), json!(100), json!(101), json!(-1)]),
+            ("/spec/source", source_names()),
             ("/spec/datasets", vec![json!(["a", "a"]), json!(["a_b"]), json!(["_a"]), json!(["A"]), json!([])]),
             (
                 "/spec/env",

@@ -3,7 +3,13 @@
 //! A source is asked for a [`Place`], and a place is made of a verified [`TenantScope`]: no source ever sees a tenant's name
 //! that a client wrote, and none can be asked for two tenants at once.
 
+mod address;
+pub(crate) mod bucket;
+mod credential;
 mod local;
+pub(crate) mod postgres;
+#[cfg(test)]
+mod testing;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
