@@ -1,16 +1,32 @@
 //! `kyros bench`: what Kyros costs and how fast it is, measured on the real parts and printed as tables.
 
 mod cluster;
+#[cfg(target_os = "linux")]
+mod data;
+#[cfg(target_os = "linux")]
+mod http1;
+#[cfg(target_os = "linux")]
+mod load;
 mod operator;
 #[cfg(target_os = "linux")]
+mod parts;
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
 mod sidecar;
+#[cfg(target_os = "linux")]
+mod spread;
 
 use clap::Subcommand;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 
+#[cfg(target_os = "linux")]
+pub use data::DataArgs;
 pub use operator::OperatorArgs;
 #[cfg(target_os = "linux")]
-pub use sidecar::{PartCommand, SidecarArgs};
+pub use parts::PartCommand;
+#[cfg(target_os = "linux")]
+pub use sidecar::SidecarArgs;
 
 /// Measure this build. Figures of an unoptimised one mean nothing: use `cargo run --release`.
 #[derive(Debug, Subcommand)]
@@ -33,6 +49,17 @@ pub enum BenchCommand {
   kyros bench sidecar --keys keys --prepare
   kyros bench sidecar --keys keys --upstream-port 9001 --peer other=http://127.0.0.1:9000 --peer-pid other=4711")]
     Sidecar(SidecarArgs),
+    /// The data API beside Polars in-process on the same files: rates, CPU, memory, imports, fairness.
+    ///
+    /// The data is made once: a million rows of each dataset over four tenants. The API and Polars take turns on one CPU, the
+    /// load has another; ratios are taken inside a round. Imports, memory and fairness are measured with all CPUs.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "Examples:
+  cargo build --release --workspace --bins && target/release/kyros bench data
+
+  # Twice as long, of an API that was built elsewhere:
+  kyros bench data --rounds 14 --api other/kyros-api")]
+    Data(DataArgs),
     /// A process of a benchmark's own.
     #[cfg(target_os = "linux")]
     #[command(hide = true, subcommand)]
@@ -46,7 +73,9 @@ pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
         #[cfg(target_os = "linux")]
         BenchCommand::Sidecar(arguments) => sidecar::run(arguments).await,
         #[cfg(target_os = "linux")]
-        BenchCommand::Part(part) => sidecar::run_part(part).await,
+        BenchCommand::Data(arguments) => data::run(arguments).await,
+        #[cfg(target_os = "linux")]
+        BenchCommand::Part(part) => parts::run(part).await,
     }
 }
 

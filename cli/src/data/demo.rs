@@ -2,6 +2,7 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
+use anyhow::Context as _;
 use kyros_api::engine::{Format, import_bytes};
 
 /// Makes the demo tenants' data where there is no data of anybody's yet. What an interrupted start did not get to is made by
@@ -17,22 +18,28 @@ pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::R
     std::fs::write(&unfinished, "The demo data is being made; this file goes away when it is complete.\n")?;
     let datasets = kyros_demo_data::datasets();
     for (index, (tenant, dashboard, dataset)) in datasets.iter().enumerate() {
-        let folder = tenants.join(tenant).join(dashboard);
-        let file = folder.join(format!("{dataset}.parquet"));
+        let file = tenants.join(tenant).join(dashboard).join(format!("{dataset}.parquet"));
         if file.exists() {
             continue;
         }
         progress(format!("making demo data {}/{}: {dataset} of {tenant}", index + 1, datasets.len()));
         let mut csv = Vec::new();
         kyros_demo_data::generate(tenant, dataset, &mut csv)?;
-        std::fs::create_dir_all(&folder)?;
-        let making = folder.join(format!(".{dataset}-{}", kyros_shared_config::crypto::random_id()));
-        let target = File::options().read(true).write(true).create_new(true).open(&making)?;
-        import_bytes(csv, Format::Csv, &target)?;
-        std::fs::rename(&making, &file)?;
+        make_dataset(csv, &file)?;
     }
     std::fs::remove_file(&unfinished)?;
     Ok(())
+}
+
+/// Converts CSV to a dataset's file, which is there as a whole or not at all.
+pub(crate) fn make_dataset(csv: Vec<u8>, file: &Path) -> anyhow::Result<()> {
+    let folder = file.parent().context("a dataset's file has a folder")?;
+    std::fs::create_dir_all(folder)?;
+    // Hidden, so that nobody takes it for a dataset.
+    let making = folder.join(format!(".making-{}", kyros_shared_config::crypto::random_id()));
+    let target = File::options().read(true).write(true).create_new(true).open(&making)?;
+    import_bytes(csv, Format::Csv, &target)?;
+    Ok(std::fs::rename(&making, file)?)
 }
 
 /// How long a part may take to become reachable at the start.

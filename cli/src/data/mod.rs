@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use kyros_api::operator::Place;
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
 
-pub(crate) use demo::{PATIENCE, make_demo};
+pub(crate) use demo::{PATIENCE, make_dataset, make_demo};
 
 /// Work with tenants' data.
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use rand_distr::{Beta, Distribution as _, LogNormal};
 
 use crate::csv;
-use crate::random::{invalid, stream, whole, word};
+use crate::random::{invalid, seed_of, stream, whole, word};
 
 #[rustfmt::skip]
 const FIRST: [&str; 40] = [
@@ -31,6 +31,7 @@ const RATINGS: [&str; 7] = ["AAA", "AA", "A", "BBB", "BB", "B", "CCC"];
 const PD: [f64; 7] = [0.0002, 0.0004, 0.0009, 0.0028, 0.0110, 0.0420, 0.1650];
 
 /// How a book of exposures looks.
+#[derive(Debug, Clone)]
 pub(crate) struct Book {
     seed: u64,
     count: usize,
@@ -66,13 +67,21 @@ pub(crate) const INITECH: Book = Book {
     longest: 2_600.0,
 };
 
-/// A name that no other number below 1,280 gets, with its sector.
+/// A book of so many exposures, for measuring: a bank's for one that is a bank, otherwise a retailer's.
+pub(crate) fn of_rows(tenant: &str, rows: usize) -> Book {
+    let book = if tenant == "initech" { INITECH } else { ACME };
+    Book { seed: seed_of(tenant, "exposures"), count: rows, ..book }
+}
+
+/// A name that no other number gets, with its sector.
 fn name(seed: u64, number: usize) -> (String, &'static str) {
     let total = FIRST.len() * SECOND.len();
     // 787 shares no factor with 1,280, so this visits every pair once.
-    let place = (number * 787 + usize::try_from(seed % 1_000).unwrap_or(0)) % total;
+    let place = (number % total * 787 + usize::try_from(seed % 1_000).unwrap_or(0)) % total;
     let (second, sector) = SECOND[place / FIRST.len()];
-    (format!("{} {second}", FIRST[place % FIRST.len()]), sector)
+    let pair = format!("{} {second}", FIRST[place % FIRST.len()]);
+    // After all pairs each comes again, with a number: there are companies of the same name, too.
+    if number < total { (pair, sector) } else { (format!("{pair} {}", number / total + 1), sector) }
 }
 
 /// Writes the exposures; the counterparty in the middle of the book carries the canary.
@@ -111,7 +120,9 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: BTreeSet<String> = (0..INITECH.count).map(|n| name(INITECH.seed, n).0).collect();
-        assert_eq!(names.len(), INITECH.count);
+        for count in [INITECH.count, 10_000] {
+            let names: BTreeSet<String> = (0..count).map(|n| name(INITECH.seed, n).0).collect();
+            assert_eq!(names.len(), count);
+        }
     }
 }

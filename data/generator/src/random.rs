@@ -20,6 +20,11 @@ pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// The seed of what is made for measuring: a tenant's own, and none of those that the demo data has.
+pub(crate) fn seed_of(tenant: &str, dataset: &str) -> u64 {
+    hash(&format!("{tenant} {dataset}"))
+}
+
 /// Picks one of the weighted values; the last one when rounding leaves a rest.
 pub(crate) fn pick<'a, T>(rng: &mut ChaCha8Rng, table: &'a [(T, f64)]) -> Option<&'a T> {
     let total: f64 = table.iter().map(|(_, weight)| weight).sum();

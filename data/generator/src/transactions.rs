@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Gamma, Normal};
 
 use crate::csv;
 use crate::model::BgNbd;
-use crate::random::{after, end, invalid, stream, whole, word};
+use crate::random::{after, end, invalid, seed_of, stream, whole, word};
 
 const DAYS: i32 = 78 * 7;
 const COUNTRIES: [(&str, f64); 6] = [("US", 38.0), ("GB", 18.0), ("DE", 16.0), ("FR", 12.0), ("NL", 9.0), ("PL", 7.0)];
@@ -60,6 +60,7 @@ pub(crate) fn start() -> io::Result<Date> {
 }
 
 /// A gamma-gamma spend: shape of one basket, shape and rate of the spread between customers.
+#[derive(Debug, Clone)]
 struct Spend {
     p: f64,
     q: f64,
@@ -77,6 +78,7 @@ impl Spend {
 }
 
 /// How a shop's customers behave.
+#[derive(Debug, Clone)]
 struct Shop {
     seed: u64,
     customers: u32,
@@ -179,39 +181,61 @@ pub(crate) fn initech() -> io::Result<Book> {
 
 /// Subscriptions: a payment each month at a fixed price, growing, with few who leave.
 pub(crate) fn globex() -> io::Result<Book> {
+    let mut rows = Vec::new();
+    for customer in 0..2_400 {
+        subscriber(0x610b_0001, customer, &mut rows)?;
+    }
+    Ok(Book::new('G', rows))
+}
+
+fn subscriber(seed: u64, customer: u32, rows: &mut Vec<Row>) -> io::Result<()> {
     const PLANS: [(&str, f64); 3] = [("Starter", 9.0), ("Team", 29.0), ("Business", 99.0)];
     const MIX: [(usize, f64); 3] = [(0, 52.0), (1, 34.0), (2, 14.0)];
     const CHANNELS: [(&str, f64); 4] =
         [("Self-service", 55.0), ("Sales", 22.0), ("Partner", 14.0), ("Marketplace", 9.0)];
     let jitter = Normal::new(0.0, 0.8).map_err(invalid)?;
-    let mut rows = Vec::new();
-    for customer in 0..2_400 {
-        let rng = &mut stream(0x610b_0001, u64::from(customer));
-        // The square root makes sign-ups grow over the window.
-        let mut day = rng.random::<f64>().sqrt() * f64::from(DAYS - 1);
-        let mut plan = crate::random::pick(rng, &MIX).copied().unwrap_or(0);
-        let mut seats = if plan == 0 { 1 } else { 1 + whole(rng.random::<f64>().powi(3) * 12.0) };
-        let (country, channel) = (word(rng, &COUNTRIES), word(rng, &CHANNELS));
-        let dropout = [0.035, 0.018, 0.008][plan];
-        while day < f64::from(DAYS) {
-            let (category, price) = PLANS[plan];
-            let revenue = price * f64::from(seats);
-            let margin = revenue * (0.81 + 0.02 * (rng.random::<f64>() - 0.5));
-            let date = after(start()?, whole(day))?;
-            rows.push(Row { customer, date, channel, country, category, quantity: seats, revenue, margin });
-            if rng.random::<f64>() < dropout {
-                break;
-            }
-            if rng.random::<f64>() < 0.012 && plan < 2 {
-                plan += 1;
-            }
-            if plan > 0 && rng.random::<f64>() < 0.06 {
-                seats += 1;
-            }
-            day += f64::max(30.4 + jitter.sample(rng), 27.0);
+    let rng = &mut stream(seed, u64::from(customer));
+    // The square root makes sign-ups grow over the window.
+    let mut day = rng.random::<f64>().sqrt() * f64::from(DAYS - 1);
+    let mut plan = crate::random::pick(rng, &MIX).copied().unwrap_or(0);
+    let mut seats = if plan == 0 { 1 } else { 1 + whole(rng.random::<f64>().powi(3) * 12.0) };
+    let (country, channel) = (word(rng, &COUNTRIES), word(rng, &CHANNELS));
+    let dropout = [0.035, 0.018, 0.008][plan];
+    while day < f64::from(DAYS) {
+        let (category, price) = PLANS[plan];
+        let revenue = price * f64::from(seats);
+        let margin = revenue * (0.81 + 0.02 * (rng.random::<f64>() - 0.5));
+        let date = after(start()?, whole(day))?;
+        rows.push(Row { customer, date, channel, country, category, quantity: seats, revenue, margin });
+        if rng.random::<f64>() < dropout {
+            break;
         }
+        if rng.random::<f64>() < 0.012 && plan < 2 {
+            plan += 1;
+        }
+        if plan > 0 && rng.random::<f64>() < 0.06 {
+            seats += 1;
+        }
+        day += f64::max(30.4 + jitter.sample(rng), 27.0);
     }
-    Ok(Book::new('G', rows))
+    Ok(())
+}
+
+/// Exactly so many transactions, for measuring: as many customers as it takes, the last of whom may lack some.
+pub(crate) fn of_rows(tenant: &str, count: usize) -> io::Result<Book> {
+    let seed = seed_of(tenant, "transactions");
+    let shop = Shop { seed, ..if tenant == "initech" { INITECH } else { ACME } };
+    let mut rows = Vec::with_capacity(count);
+    let mut customer = 0;
+    while rows.len() < count {
+        match tenant {
+            "globex" => subscriber(seed, customer, &mut rows)?,
+            _ => shop.customer(customer, &mut rows)?,
+        }
+        customer += 1;
+    }
+    rows.truncate(count);
+    Ok(Book::new(tenant.chars().next().map_or('X', |letter| letter.to_ascii_uppercase()), rows))
 }
 
 /// Writes the transactions; one customer's id carries the canary.

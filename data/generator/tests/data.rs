@@ -4,7 +4,7 @@
 
 use std::io::{self, ErrorKind};
 
-use kyros_demo_data::{canary, datasets, generate};
+use kyros_demo_data::{canary, datasets, generate, generate_rows};
 
 /// Rows and sums in cents, in the order of `datasets()`.
 const RECORDED: [(usize, i64); 7] = [
@@ -106,4 +106,24 @@ fn unknown_names_and_full_writers_are_errors() {
     let mut full = [0_u8; 10];
     let error = generate("acme", "pnl", &mut full.as_mut_slice()).expect_err("full");
     assert_eq!(error.kind(), ErrorKind::WriteZero);
+}
+
+#[test]
+fn as_many_rows_as_were_asked_for_have_the_same_columns_and_the_same_bytes_each_time() {
+    let rows = |tenant: &str, dataset: &str, count: usize| {
+        let mut out = Vec::new();
+        generate_rows(tenant, dataset, count, &mut out).expect("a known data set");
+        String::from_utf8(out).expect("text")
+    };
+    for tenant in ["acme", "globex", "initech", "umbrella"] {
+        for dataset in ["transactions", "exposures", "pnl"] {
+            let text = rows(tenant, dataset, 5_000);
+            assert_eq!(text.lines().count(), 5_001, "{tenant} {dataset}");
+            assert_eq!(text.lines().next(), csv("acme", dataset).lines().next(), "{tenant} {dataset}");
+            assert!(text.contains(&canary(tenant)), "{tenant} {dataset}");
+            assert!(text == rows(tenant, dataset, 5_000), "{tenant} {dataset}");
+        }
+    }
+    let error = generate_rows("acme", "../pnl", 1, &mut io::sink()).expect_err("unknown");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

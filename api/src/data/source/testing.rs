@@ -27,8 +27,7 @@ pub(super) fn lines(table: &Table) -> Vec<String> {
     let query = validate(&Query::from_pairs([]).unwrap(), table.schema()).unwrap().page("v").unwrap();
     // On a thread of its own: Polars panics on one that an asynchronous test runs on.
     let bytes = std::thread::scope(|scope| {
-        let work =
-            scope.spawn(|| encode(&run(table, &query).unwrap(), Encoding::NdJson).unwrap());
+        let work = scope.spawn(|| encode(&run(table, &query).unwrap(), Encoding::NdJson).unwrap());
         work.join().unwrap()
     });
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()

@@ -1,32 +1,27 @@
 //! What is measured on one sidecar alone: its start, its memory, a token's first request, its size.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
-use kyros_control_plane::free_port;
 
-use super::{
+use super::{keys::Keys, starter::Starter, targets::Target};
+use crate::bench::{
+    Figure,
+    cluster::Process,
     http1::{self, Connection},
-    keys::Keys,
     load::micros,
-    processes::{Starter, until_answered},
-    targets::Target,
+    percentile,
+    processes::{free_address, until_answered},
 };
-use crate::bench::{Figure, cluster::Process, percentile};
 
 const STARTS: usize = 20;
 const TOKENS: usize = 200;
 const CLIENTS: usize = 1_000;
 /// What a process does of its own accord after a change is over by then; idle clients are not yet sent away.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// A port of loopback that was free a moment ago.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)))
-}
 
 /// A fresh sidecar that has answered once.
 fn fresh(starter: &Starter, keys: &Keys, upstream: SocketAddr) -> anyhow::Result<(Process, Target, Duration)> {
@@ -95,8 +90,8 @@ async fn many(address: SocketAddr, request: &[u8], status: u16) -> anyhow::Resul
     let mut connections = Vec::new();
     for _ in 0..CLIENTS {
         let mut connection = Connection::open(address).await?;
-        let head = connection.exchange(request).await?;
-        ensure!(head.status == status, "answered {} instead of {status}", head.status);
+        let answer = connection.exchange(request).await?;
+        ensure!(answer.status == status, "answered {} instead of {status}", answer.status);
         connections.push(connection);
     }
     Ok(connections)

@@ -18,7 +18,7 @@ use kyros_shared_config::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::processes::DASHBOARD;
+use super::starter::DASHBOARD;
 
 /// Who signs.
 pub(super) const ISSUER: &str = "https://kyros.example";

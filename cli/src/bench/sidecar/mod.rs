@@ -10,15 +10,13 @@
 //! ```
 
 mod alone;
-mod http1;
 mod keys;
-mod load;
-mod pass_through;
-mod processes;
+pub(super) mod pass_through;
 mod report;
 mod rounds;
+mod starter;
 mod targets;
-mod upstream;
+pub(super) mod upstream;
 
 use std::{
     io::IsTerminal as _,
@@ -27,25 +25,25 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Subcommand};
+use anyhow::{Context as _, ensure};
+use clap::Args;
 use kyros_control_plane::install::own_folder;
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt as _, signal::unix::SignalKind};
 use url::Url;
 
 use self::{
-    alone::free_address,
     keys::{ISSUER, Keys},
-    load::CLOSED_CONNECTIONS,
-    pass_through::PassThroughArgs,
-    processes::{Cores, Starter, raise_descriptor_limit, until_answered},
     report::{OVER_TCP, OVER_UNIX, Report, half_of_the_slowest},
-    rounds::{Plan, download},
+    rounds::{CLOSED_CONNECTIONS, Plan, download},
+    starter::Starter,
     targets::{Named, Target, peers},
-    upstream::UpstreamArgs,
 };
-use super::{cluster::Process, print};
+use super::{
+    cluster::Process,
+    parts::{duration, measure_on_one_thread},
+    print,
+    processes::{Cores, free_address, raise_descriptor_limit, until_answered},
+};
 use crate::output::Steps;
 
 /// The sidecar's program, beside this one.
@@ -88,33 +86,6 @@ pub struct SidecarArgs {
     pub prepare: bool,
 }
 
-/// The processes of the benchmark's own.
-#[derive(Debug, Clone, Subcommand)]
-pub enum PartCommand {
-    /// Answers everything.
-    Upstream(UpstreamArgs),
-    /// Passes everything through.
-    PassThrough(PassThroughArgs),
-}
-
-/// Runs a part on one thread, until nobody holds the other end of its standard input any more.
-pub(super) async fn run_part(part: PartCommand) -> anyhow::Result<()> {
-    on_one_thread(async move || {
-        let serve = async {
-            match part {
-                PartCommand::Upstream(arguments) => upstream::serve(arguments).await,
-                PartCommand::PassThrough(arguments) => pass_through::serve(arguments).await,
-            }
-        };
-        let (mut input, mut nothing) = (tokio::io::stdin(), Vec::new());
-        tokio::select! {
-            ended = serve => ended,
-            ended = input.read_to_end(&mut nothing) => Ok(ended.map(drop)?),
-        }
-    })
-    .await
-}
-
 /// Measures and prints.
 pub(super) async fn run(arguments: SidecarArgs) -> anyhow::Result<()> {
     let keys = Keys::open(arguments.keys.as_deref())?;
@@ -122,42 +93,7 @@ pub(super) async fn run(arguments: SidecarArgs) -> anyhow::Result<()> {
         println!("{}", keys.description());
         return Ok(());
     }
-    if cfg!(debug_assertions) {
-        eprintln!("kyros: not an optimised build, its figures mean nothing: cargo build --release --workspace --bins");
-    }
-    on_one_thread(async move || {
-        tokio::select! {
-            ended = measure(&arguments, &keys) => ended,
-            // Processes and files of the run go away with it.
-            ended = interrupted() => ended.and_then(|()| bail!("interrupted")),
-        }
-    })
-    .await
-}
-
-/// The load and our own proxies have one thread each, and so one CPU's worth of everything.
-async fn on_one_thread(run: impl AsyncFnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
-    let (done, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.context("no runtime").and_then(|runtime| {
-            let result = runtime.block_on(run());
-            // A read of standard input cannot be called off.
-            runtime.shutdown_background();
-            result
-        });
-        // Nobody listens only if the program is ending anyway.
-        let _ = done.send(result);
-    });
-    ended.await.context("the thread ended")?
-}
-
-async fn interrupted() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => Ok(pressed?),
-        _ = terminate.recv() => Ok(()),
-    }
+    measure_on_one_thread(async move || measure(&arguments, &keys).await).await
 }
 
 /// Everything that is up during the rounds; it goes away with this value.
@@ -273,30 +209,5 @@ impl Bench {
             ensure!(*without_token == 401, "{name}: answered {without_token} without a token");
         }
         Ok(Self { starter, upstream, targets, own_targets, _processes: processes, _folder: folder })
-    }
-}
-
-/// A whole number of seconds or milliseconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?}: write a number and s or ms, such as 1s");
-    let parse = |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(wrong);
-    match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(digits), _) => parse(digits).map(Duration::from_millis),
-        (None, Some(digits)) => parse(digits).map(Duration::from_secs),
-        (None, None) => Err(wrong()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_is_seconds_or_milliseconds() {
-        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "1", "s", "0s", "-1s", "1.5s", "1m"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// Serves for as long as the process lives.
-pub(super) async fn serve(arguments: PassThroughArgs) -> anyhow::Result<()> {
+pub(crate) async fn serve(arguments: PassThroughArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await?;
     loop {
         let (stream, _) = listener.accept().await?;

@@ -2,12 +2,12 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 
-use super::{
+use super::{rounds::Rounds, targets::Target};
+use crate::bench::{
+    Figure,
     load::{Latency, Throughput},
-    rounds::{Rounds, Spread, compare},
-    targets::Target,
+    spread::{Spread, compare, nothing, ratio},
 };
-use crate::bench::Figure;
 
 /// Where our own targets stand; other proxies follow.
 pub(super) const DIRECT: usize = 0;
@@ -154,16 +154,8 @@ fn row(table: &mut Table, name: &str, values: impl IntoIterator<Item = String>) 
     table.add_row(std::iter::once(Cell::new(name)).chain(values));
 }
 
-fn nothing() -> String {
-    "–".to_owned()
-}
-
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(nothing, |value| format!("{value:.digits$}"))
-}
-
-fn ratio(spread: Option<Spread>) -> String {
-    spread.map_or_else(nothing, |Spread { low, median, high }| format!("{median:.2} ({low:.2}–{high:.2})"))
 }
 
 fn micros(spread: Option<Spread>) -> String {

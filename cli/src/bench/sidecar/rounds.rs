@@ -7,40 +7,20 @@ use anyhow::Context as _;
 use rand::seq::SliceRandom as _;
 
 use super::{
-    http1::Connection,
     keys::Keys,
-    load::{self, Latency, Throughput},
     targets::Target,
     upstream::{LARGE_BYTES, LARGE_PATH},
 };
-use crate::bench::rank;
+use crate::bench::{
+    http1::Connection,
+    load::{self, Latency, Load, Throughput, same},
+};
+
+/// Connections of the closed load.
+pub(super) const CLOSED_CONNECTIONS: usize = 64;
 
 /// What each target did in each round: `[target][round]`.
 pub(super) type Rounds<T> = Vec<Vec<T>>;
-
-/// The middle half of some values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spread {
-    pub(super) low: f64,
-    pub(super) median: f64,
-    pub(super) high: f64,
-}
-
-impl Spread {
-    /// Of nothing it is nothing.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let at = |percent| values.get(rank(values.len(), percent)).copied();
-        Some(Self { low: at(25)?, median: at(50)?, high: at(75)? })
-    }
-}
-
-/// Compares two targets round by round.
-pub(super) fn compare<T>(ours: &[T], other: &[T], comparison: impl Fn(&T, &T) -> Option<f64>) -> Option<Spread> {
-    let rounds: Option<Vec<f64>> = ours.iter().zip(other).map(|(ours, other)| comparison(ours, other)).collect();
-    Spread::of(rounds?)
-}
 
 /// How many rounds, and how long a target's part of one is.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +37,8 @@ impl Plan {
         progress: impl Fn(usize),
     ) -> anyhow::Result<Rounds<Throughput>> {
         each(targets, keys, "/", self.rounds, progress, async |target, request| {
-            load::closed(target.address, request, self.slice, &target.pids).await
+            let load = Load::new(target.address, same(request));
+            load::closed(&load, CLOSED_CONNECTIONS, self.slice, &target.pids).await
         })
         .await
     }
@@ -70,7 +51,7 @@ impl Plan {
         progress: impl Fn(usize),
     ) -> anyhow::Result<Rounds<Latency>> {
         each(targets, keys, "/", self.rounds, progress, async |target, request| {
-            load::open(target.address, request, self.slice, requests_per_second).await
+            load::open(&Load::new(target.address, same(request)), self.slice, requests_per_second).await
         })
         .await
     }
@@ -86,8 +67,8 @@ pub(super) async fn download(
     each(targets, keys, LARGE_PATH, runs, progress, async |target, request| {
         let mut connection = Connection::open_wide(target.address).await?;
         let begun = std::time::Instant::now();
-        let head = connection.get(&request).await?;
-        anyhow::ensure!(head.body_bytes == LARGE_BYTES, "{} bytes instead of a GiB", head.body_bytes);
+        let answer = connection.get(&request).await?;
+        anyhow::ensure!(answer.body_bytes == LARGE_BYTES, "{} bytes instead of a GiB", answer.body_bytes);
         Ok(1.0 / begun.elapsed().as_secs_f64())
     })
     .await
@@ -113,26 +94,4 @@ async fn each<T>(
         }
     }
     Ok(results)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quartiles_are_values_that_were_seen() {
-        let spread = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap();
-        assert_eq!(spread, Spread { low: 1.0, median: 2.0, high: 3.0 });
-        assert_eq!(Spread::of([7.0]), Some(Spread { low: 7.0, median: 7.0, high: 7.0 }));
-        assert_eq!(Spread::of([]), None);
-    }
-
-    #[test]
-    fn targets_are_compared_inside_a_round() {
-        // Twice as slow in the second round, both of them.
-        let ratio = |ours: &f64, other: &f64| Some(ours / other);
-        let spread = compare(&[11.0, 22.0], &[10.0, 20.0], ratio).unwrap();
-        assert!((spread.low - 1.1).abs() < 1e-9 && (spread.high - 1.1).abs() < 1e-9);
-        assert_eq!(compare(&[1.0, 2.0], &[1.0, 2.0], |ours, _| (*ours < 2.0).then_some(1.0)), None);
-    }
 }

@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use thiserror::Error;
 use url::Url;
 
-use super::{http1, keys::Keys};
+use super::keys::Keys;
+use crate::bench::{http1, processes::ask_once};
 
 /// Something that answers the load.
 pub(super) struct Target {
@@ -41,7 +42,7 @@ impl Target {
     /// Asks once without a token and once with one, before anything is timed.
     pub(super) fn check(&mut self, keys: &Keys) -> anyhow::Result<()> {
         let name = self.name.clone();
-        let ask = |request: &[u8]| super::processes::ask_once(self.address, request).context(name.clone());
+        let ask = |request: &[u8]| ask_once(self.address, request).context(name.clone());
         let without_token = ask(&http1::request(&self.host, "/", None))?;
         let with_token = ask(&self.request("/", &keys.token()?)?)?;
         if with_token != 200 {

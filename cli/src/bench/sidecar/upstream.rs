@@ -47,7 +47,7 @@ enum Wanted<'a> {
 }
 
 /// Serves for as long as the process lives.
-pub(super) async fn serve(arguments: UpstreamArgs) -> anyhow::Result<()> {
+pub(crate) async fn serve(arguments: UpstreamArgs) -> anyhow::Result<()> {
     let tcp = TcpListener::bind(arguments.listen).await?;
     let unix = UnixListener::bind(&arguments.unix)?;
     loop {

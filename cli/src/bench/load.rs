@@ -20,38 +20,72 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{http1::Connection, processes::cpu_time};
-use crate::bench::percentile;
+use super::{http1::Connection, percentile, processes::CpuTimes};
 
-/// Connections of the closed load.
-pub(super) const CLOSED_CONNECTIONS: usize = 64;
 /// Connections of the open load.
-pub(super) const OPEN_CONNECTIONS: u32 = 16;
+pub(crate) const OPEN_CONNECTIONS: u32 = 16;
 /// What happens before a slice is counted: connections are opened, the token is seen, caches grow warm.
-const WARM_UP: Duration = Duration::from_millis(200);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
 /// How long the answers under way at a slice's end may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The next request each time, the same or another.
+pub(crate) type Requests = Arc<dyn Fn() -> Arc<[u8]> + Send + Sync>;
+
+/// One request again and again.
+pub(crate) fn same(request: Arc<[u8]>) -> Requests {
+    Arc::new(move || request.clone())
+}
+
+/// What is asked of whom, and which answer is one.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Requests,
+    /// Any other status is an error.
+    pub(crate) status: u16,
+    /// 429 is no error either: it is counted.
+    pub(crate) may_be_refused: bool,
+}
+
+impl Load {
+    /// A load whose answers have to be 200.
+    pub(crate) fn new(address: SocketAddr, requests: Requests) -> Self {
+        Self { address, requests, status: 200, may_be_refused: false }
+    }
+
+    /// Asks once; says whether it was answered, and not refused.
+    async fn ask(&self, connection: &mut Connection) -> anyhow::Result<bool> {
+        let status = connection.exchange(&(self.requests)()).await?.status;
+        match status {
+            429 if self.may_be_refused => Ok(false),
+            _ if status == self.status => Ok(true),
+            _ => bail!("answered {status} instead of {}", self.status),
+        }
+    }
+}
+
 /// What a target did in a slice of closed load.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Throughput {
-    pub(super) requests_per_second: f64,
+pub(crate) struct Throughput {
+    pub(crate) requests_per_second: f64,
     /// Of all its processes together; unknown for one whose processes are.
-    pub(super) cpu_micros_per_request: Option<f64>,
+    pub(crate) cpu_micros_per_request: Option<f64>,
     /// How much of a CPU it had.
-    pub(super) cpu_share: Option<f64>,
+    pub(crate) cpu_share: Option<f64>,
 }
 
 /// What a target's clients waited in a slice of open load, in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Latency {
-    pub(super) p50_micros: f64,
-    pub(super) p99_micros: f64,
+pub(crate) struct Latency {
+    pub(crate) p50_micros: f64,
+    pub(crate) p99_micros: f64,
 }
 
 #[derive(Default)]
 struct Progress {
     answered: AtomicU64,
+    refused: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -59,40 +93,78 @@ struct Progress {
 struct Mark {
     at: Instant,
     answered: u64,
-    cpu: Duration,
+    cpu: CpuTimes,
 }
 
 impl Mark {
     fn now(progress: &Progress, pids: &[u32]) -> anyhow::Result<Self> {
-        let cpu = cpu_time(pids)?;
+        let cpu = CpuTimes::of(pids)?;
         Ok(Self { at: Instant::now(), answered: progress.answered.load(Ordering::Relaxed), cpu })
     }
 }
 
-/// One slice of closed load. Anything but 200 is an error.
-pub(super) async fn closed(
-    address: SocketAddr,
-    request: Arc<[u8]>,
+/// How many were answered, and how many refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+}
+
+/// Closed load under way.
+pub(crate) struct Closed {
+    workers: JoinSet<anyhow::Result<()>>,
+    progress: Arc<Progress>,
+}
+
+impl Closed {
+    pub(crate) fn start(load: &Load, connections: usize) -> Self {
+        let progress = Arc::new(Progress::default());
+        let mut workers = JoinSet::new();
+        for _ in 0..connections {
+            workers.spawn(ask_again_and_again(load.clone(), progress.clone()));
+        }
+        Self { workers, progress }
+    }
+
+    /// Lets it go on, and stops at the first failure.
+    pub(crate) async fn watch(&mut self, time: Duration) -> anyhow::Result<()> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            Some(ended) = self.workers.join_next() => {
+                ended??;
+                bail!("a connection stopped asking")
+            }
+        }
+    }
+
+    /// Waits for the answers that are under way.
+    pub(crate) async fn end(self) -> anyhow::Result<Counts> {
+        self.progress.stop.store(true, Ordering::Relaxed);
+        all_done(self.workers, PATIENCE).await?;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Counts { answered: count(&self.progress.answered), refused: count(&self.progress.refused) })
+    }
+}
+
+/// One slice of closed load.
+pub(crate) async fn closed(
+    load: &Load,
+    connections: usize,
     slice: Duration,
     pids: &[u32],
 ) -> anyhow::Result<Throughput> {
-    let progress = Arc::new(Progress::default());
-    let mut workers = JoinSet::new();
-    for _ in 0..CLOSED_CONNECTIONS {
-        workers.spawn(ask_again_and_again(address, request.clone(), progress.clone()));
-    }
-    watch(&mut workers, WARM_UP).await?;
-    let before = Mark::now(&progress, pids)?;
-    watch(&mut workers, slice).await?;
-    let after = Mark::now(&progress, pids)?;
-    progress.stop.store(true, Ordering::Relaxed);
-    all_done(workers, PATIENCE).await?;
+    let mut closed = Closed::start(load, connections);
+    closed.watch(WARM_UP).await?;
+    let before = Mark::now(&closed.progress, pids)?;
+    closed.watch(slice).await?;
+    let after = Mark::now(&closed.progress, pids)?;
+    closed.end().await?;
     let requests = after.answered - before.answered;
     if requests == 0 {
         bail!("not one answer in {} ms", slice.as_millis());
     }
     let seconds = (after.at - before.at).as_secs_f64();
-    let cpu_seconds = (!pids.is_empty()).then(|| after.cpu.saturating_sub(before.cpu).as_secs_f64());
+    let cpu_seconds = (!pids.is_empty()).then(|| after.cpu.since(&before.cpu).as_secs_f64());
     Ok(Throughput {
         requests_per_second: requests as f64 / seconds,
         cpu_micros_per_request: cpu_seconds.map(|cpu| cpu * 1e6 / requests as f64),
@@ -100,24 +172,13 @@ pub(super) async fn closed(
     })
 }
 
-async fn ask_again_and_again(address: SocketAddr, request: Arc<[u8]>, progress: Arc<Progress>) -> anyhow::Result<()> {
-    let mut connection = Connection::open(address).await?;
+async fn ask_again_and_again(load: Load, progress: Arc<Progress>) -> anyhow::Result<()> {
+    let mut connection = Connection::open(load.address).await?;
     while !progress.stop.load(Ordering::Relaxed) {
-        connection.get(&request).await?;
-        progress.answered.fetch_add(1, Ordering::Relaxed);
+        let counter = if load.ask(&mut connection).await? { &progress.answered } else { &progress.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
-}
-
-/// Lets the workers work, and stops at the first failure.
-async fn watch(workers: &mut JoinSet<anyhow::Result<()>>, time: Duration) -> anyhow::Result<()> {
-    tokio::select! {
-        () = tokio::time::sleep(time) => Ok(()),
-        Some(ended) = workers.join_next() => {
-            ended??;
-            bail!("a connection stopped asking")
-        }
-    }
 }
 
 async fn all_done<T: 'static>(mut workers: JoinSet<anyhow::Result<T>>, patience: Duration) -> anyhow::Result<Vec<T>> {
@@ -133,23 +194,18 @@ async fn all_done<T: 'static>(mut workers: JoinSet<anyhow::Result<T>>, patience:
 
 /// One slice of open load at so many requests a second. A wait begins when its request was due, so that a target that holds
 /// one request up is charged for those behind it, too.
-pub(super) async fn open(
-    address: SocketAddr,
-    request: Arc<[u8]>,
-    slice: Duration,
-    requests_per_second: f64,
-) -> anyhow::Result<Latency> {
+pub(crate) async fn open(load: &Load, slice: Duration, requests_per_second: f64) -> anyhow::Result<Latency> {
     let mut connections = Vec::new();
     for _ in 0..OPEN_CONNECTIONS {
-        let mut connection = Connection::open(address).await?;
-        connection.get(&request).await?;
+        let mut connection = Connection::open(load.address).await?;
+        load.ask(&mut connection).await?;
         connections.push(connection);
     }
     let begin = Instant::now() + Duration::from_millis(1);
     let mut workers = JoinSet::new();
     for (connection, number) in connections.into_iter().zip(0..) {
         let due = DueTimes { begin, number, requests_per_second };
-        workers.spawn(ask_when_due(connection, request.clone(), due, begin + slice));
+        workers.spawn(ask_when_due(connection, load.clone(), due, begin + slice));
     }
     let mut waits = all_done(workers, slice + PATIENCE).await?.concat();
     let mut at = |percent| percentile(&mut waits, percent).context("the slice is too short for this rate").map(micros);
@@ -173,7 +229,7 @@ impl DueTimes {
 
 async fn ask_when_due(
     mut connection: Connection,
-    request: Arc<[u8]>,
+    load: Load,
     due: DueTimes,
     end: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
@@ -185,13 +241,13 @@ async fn ask_when_due(
             break;
         }
         alarm.wait_until(due).await?;
-        connection.get(&request).await?;
+        load.ask(&mut connection).await?;
         waits.push(due.elapsed());
     }
     Ok(waits)
 }
 
-pub(super) fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
