@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{Html, IntoResponse as _, Response},
 };
-use utoipa::OpenApi;
+use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{data, metadata_api, mock, oauth, state::App};
@@ -19,6 +19,39 @@ use crate::{data, metadata_api, mock, oauth, state::App};
     license(name = "Apache-2.0", identifier = "Apache-2.0"),
 ))]
 struct Base;
+
+/// A problem (RFC 9457), as every refusal is.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "it only describes what kyros_shared_config::Problem is")]
+pub(crate) struct ProblemDocument {
+    /// `urn:kyros:problem:` and a code.
+    r#type: String,
+    /// The kind in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What to do about this occurrence.
+    detail: Option<String>,
+    /// `urn:kyros:decision:` and the id under which the log has this refusal.
+    instance: String,
+    /// Every mistake in the request.
+    errors: Option<Vec<Mistake>>,
+}
+
+/// One thing wrong with one part of a request.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it only describes")]
+pub(crate) struct Mistake {
+    /// A JSON pointer into the body, or a query parameter's name.
+    location: String,
+    /// A stable word for the kind of mistake.
+    code: String,
+    /// A sentence for people.
+    detail: String,
+    /// What would have been right.
+    allowed: Option<Vec<String>>,
+}
 
 /// The described routes.
 pub(crate) fn router() -> OpenApiRouter<App> {

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     DataError,
+    described::{DatasetSchema, QueryBody, Refused, Rows},
     frames::Loaded,
     lanes::Lane,
     negotiate,
@@ -24,6 +25,7 @@ use crate::{
     auth::{Scoped, is_tenant_parameter, tenant_not_selectable},
     engine::{CheckedQuery, Encoding, Issue, Location, Misplaced, Page, Query, validate},
     oauth::media_type,
+    openapi::ProblemDocument,
     reply::{ProblemReply, json_no_store},
     state::App,
 };
@@ -46,9 +48,7 @@ pub(crate) struct DatasetView {
 
 /// The datasets that this token reads: those of its dashboard.
 #[utoipa::path(get, path = "/api/data", tag = "data", responses(
-    (status = 200, description = "The datasets", body = [DatasetView]),
-    (status = 400, description = "The request tries to choose a tenant"),
-    (status = 401, description = "No valid tenant token"),
+    (status = 200, description = "The datasets", body = [DatasetView]), Refused,
 ))]
 pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Result<Response, ProblemReply> {
     admit(&app, &scope)?;
@@ -68,11 +68,9 @@ pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Resul
 #[utoipa::path(get, path = "/api/data/{dataset}/schema", tag = "data",
     params(("dataset" = String, Path, description = "The dataset's name")),
     responses(
-        (status = 200, description = "The columns", body = serde_json::Value),
-        (status = 400, description = "The request tries to choose a tenant"),
-        (status = 401, description = "No valid tenant token"),
-        (status = 404, description = "No such dataset for this token"),
-        (status = 503, description = "The dataset's file is damaged"),
+        (status = 200, description = "The columns", body = DatasetSchema),
+        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
+        Refused,
     ))]
 pub(crate) async fn schema(
     State(app): State<App>,
@@ -107,17 +105,17 @@ pub(crate) async fn schema(
         ("format" = Option<String>, Query, description = "json, columns, ndjson, csv, arrow or parquet"),
     ),
     responses(
-        (status = 200, description = "The rows", content((serde_json::Value = "application/json"), (String = "text/csv"))),
-        (status = 304, description = "As the If-None-Match says"),
-        (status = 400, description = "Malformed query, or it tries to choose a tenant"),
-        (status = 401, description = "No valid tenant token"),
-        (status = 404, description = "No such dataset for this token"),
-        (status = 406, description = "No such format"),
-        (status = 410, description = "The data changed since the cursor was given"),
-        (status = 422, description = "The query does not fit the dataset"),
-        (status = 429, description = "Too many queries at once"),
-        (status = 503, description = "The dataset's file is damaged"),
-        (status = 504, description = "The query took too long"),
+        (status = 200, description = "The rows; Kyros-Next-Cursor says where the next page begins, if there is one", content(
+            (Rows = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"),
+        )),
+        (status = 304, description = "The client has this answer already"),
+        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 406, description = "No such format", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 410, description = "The data changed since the cursor was given", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 414, description = "The query string is longer than 8 KiB", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The query does not fit the dataset", body = ProblemDocument, content_type = "application/problem+json"),
+        Refused,
     ))]
 pub(crate) async fn rows(
     State(app): State<App>,
@@ -136,21 +134,25 @@ pub(crate) async fn rows(
 
 /// Query a dataset by a JSON body, with nested filters.
 #[utoipa::path(post, path = "/api/data/{dataset}/query", tag = "data",
-    params(("dataset" = String, Path, description = "The dataset's name")),
-    request_body(content = serde_json::Value, description = "{select?, group_by?, agg?, filter?, sort?, limit?, offset?}"),
+    params(
+        ("dataset" = String, Path, description = "The dataset's name"),
+        ("format" = Option<String>, Query, description = "json, columns, ndjson, csv, arrow or parquet"),
+    ),
+    request_body(content = QueryBody, description = "At most 64 KiB", content_type = "application/json"),
     responses(
-        (status = 200, description = "The rows", content((serde_json::Value = "application/json"), (String = "text/csv"))),
-        (status = 304, description = "As the If-None-Match says"),
-        (status = 400, description = "Malformed query, or it tries to choose a tenant"),
-        (status = 401, description = "No valid tenant token"),
-        (status = 404, description = "No such dataset for this token"),
-        (status = 406, description = "No such format"),
-        (status = 410, description = "The data changed since the cursor was given"),
-        (status = 413, description = "The body is larger than 64 KiB"),
-        (status = 422, description = "The query does not fit the dataset"),
-        (status = 429, description = "Too many queries at once"),
-        (status = 503, description = "The dataset's file is damaged"),
-        (status = 504, description = "The query took too long"),
+        (status = 200, description = "The rows; Kyros-Next-Cursor says where the next page begins, if there is one", content(
+            (Rows = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"),
+        )),
+        (status = 304, description = "The client has this answer already"),
+        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 406, description = "No such format", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 410, description = "The data changed since the cursor was given", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not application/json", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 414, description = "The query string is longer than 8 KiB", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The query does not fit the dataset", body = ProblemDocument, content_type = "application/problem+json"),
+        Refused,
     ))]
 pub(crate) async fn query(
     State(app): State<App>,

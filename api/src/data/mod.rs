@@ -9,6 +9,7 @@
 //! tenant's data alone, and every key of every cache starts with the place.
 
 mod answers;
+mod described;
 mod frames;
 mod handlers;
 mod lanes;
