@@ -3,6 +3,7 @@
 mod attacks;
 mod browser;
 mod compose;
+mod document;
 mod frameworks;
 mod kubernetes;
 mod lifecycle;
