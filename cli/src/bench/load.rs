@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use futures_util::future::try_join_all;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -195,12 +196,13 @@ async fn all_done<T: 'static>(mut workers: JoinSet<anyhow::Result<T>>, patience:
 /// One slice of open load at so many requests a second. A wait begins when its request was due, so that a target that holds
 /// one request up is charged for those behind it, too.
 pub(crate) async fn open(load: &Load, slice: Duration, requests_per_second: f64) -> anyhow::Result<Latency> {
-    let mut connections = Vec::new();
-    for _ in 0..OPEN_CONNECTIONS {
+    // All at once: where each waits for long, the first would otherwise be closed for idleness before the last is there.
+    let connected = async || {
         let mut connection = Connection::open(load.address).await?;
         load.ask(&mut connection).await?;
-        connections.push(connection);
-    }
+        anyhow::Ok(connection)
+    };
+    let connections = try_join_all((0..OPEN_CONNECTIONS).map(|_| connected())).await?;
     let begin = Instant::now() + Duration::from_millis(1);
     let mut workers = JoinSet::new();
     for (connection, number) in connections.into_iter().zip(0..) {

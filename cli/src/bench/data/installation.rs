@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::{
+    API,
     dataset::{DATASETS, Data, TENANTS},
     queries,
 };
@@ -52,6 +53,7 @@ pub(super) struct Api<'a> {
     pub(super) address: SocketAddr,
     pub(super) process: Process,
     installation: &'a Installation,
+    log: PathBuf,
     /// Keeps no connection: the API closes those that wait, which is not noticed while something is measured.
     http: reqwest::Client,
 }
@@ -111,12 +113,8 @@ impl Installation {
         let alive = format!("GET /.well-known/jwks.json HTTP/1.1\r\nHost: {address}\r\n\r\n");
         until_answered(&mut process.0, address, alive.as_bytes())
             .with_context(|| format!("{}: {}", self.api.display(), last_words(&log)))?;
-        Ok(Api {
-            address,
-            process,
-            installation: self,
-            http: reqwest::Client::builder().pool_max_idle_per_host(0).build()?,
-        })
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        Ok(Api { address, process, installation: self, log, http })
     }
 
     /// The token of a person with this number.
@@ -134,6 +132,12 @@ impl Installation {
 }
 
 impl Api<'_> {
+    /// An error while it was measured, with what the API itself had to say.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let words = last_words(&self.log);
+        if words.is_empty() { error } else { error.context(format!("{API} said: {words}")) }
+    }
+
     /// A tenant's token for a dashboard, by the exchange. It lives for five minutes, so every round gets new ones.
     pub(super) async fn token(&self, tenant: &str, dashboard: &str) -> anyhow::Result<String> {
         let request = self

@@ -105,11 +105,11 @@ async fn crowd(installation: &Installation, cores: Cores, rounds: u16, steps: &S
     }
     cores.pin_load();
     steps.now("counting memory");
-    let memory = crowd::memory(&api).await.context("memory")?;
+    let memory = crowd::memory(&api).await.context("memory").map_err(|error| api.explain(error))?;
     let rounds = usize::from(rounds);
     let progress = |round| steps.now(format!("a storm, round {round} of {rounds}"));
-    let fairness = crowd::fairness(&api, rounds, progress).await.context("fairness")?;
-    Ok([fairness, memory])
+    let fairness = crowd::fairness(&api, rounds, progress).await.context("fairness");
+    Ok([fairness.map_err(|error| api.explain(error))?, memory])
 }
 
 /// On one CPU, in turns.
@@ -127,7 +127,7 @@ async fn alternate(
     let mut rounds = Rounds::default();
     for round in 1..=arguments.rounds {
         steps.now(format!("on one CPU, round {round} of {}", arguments.rounds));
-        rounds.go_on(&api, &mut peer, arguments.slice).await?;
+        rounds.go_on(&api, &mut peer, arguments.slice).await.map_err(|error| api.explain(error))?;
     }
     Ok(rounds)
 }

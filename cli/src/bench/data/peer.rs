@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{ChildStdin, ChildStdout, Stdio},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -99,9 +99,26 @@ fn groups(frame: &DataFrame, from: f64) -> PolarsResult<DataFrame> {
 }
 
 fn group_for(frame: &DataFrame, numbers: &AtomicU64, clients: usize, slice: Duration) -> anyhow::Result<Done> {
-    let (count, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let count = AtomicU64::new(0);
+    let clients = |time| run_clients(frame, numbers, &count, clients, time);
+    clients(WARM_UP)?;
+    let begun = Mark::now(&count);
+    clients(slice)?;
+    Ok(begun.until_now(&count))
+}
+
+/// Lets clients ask for so long, and waits for what is under way: on Polars' few threads all of them are answered at nearly the
+/// same moment, so that a count at any other would be off by nearly all of them.
+fn run_clients(
+    frame: &DataFrame,
+    numbers: &AtomicU64,
+    count: &AtomicU64,
+    clients: usize,
+    time: Duration,
+) -> anyhow::Result<()> {
+    let end = Instant::now() + time;
     let client = || -> PolarsResult<()> {
-        while !stop.load(Ordering::Relaxed) {
+        while Instant::now() < end {
             groups(frame, literal(numbers.fetch_add(1, Ordering::Relaxed)))?;
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -109,16 +126,11 @@ fn group_for(frame: &DataFrame, numbers: &AtomicU64, clients: usize, slice: Dura
     };
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-        std::thread::sleep(WARM_UP);
-        let begun = Mark::now(&count);
-        std::thread::sleep(slice);
-        let done = begun.until_now(&count);
-        stop.store(true, Ordering::Relaxed);
         for client in clients {
             // A panic has said what it is.
             client.join().map_err(|_| anyhow::anyhow!("a client ended"))??;
         }
-        Ok(done)
+        Ok(())
     })
 }
 
