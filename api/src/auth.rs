@@ -124,9 +124,7 @@ impl FromRequestParts<App> for Scoped {
         if !app.revoker.is_enforcing() {
             return Err(ProblemReply::unavailable("grants-changing", "Grants are being changed, try again"));
         }
-        let snapshot = app.metadata.snapshot();
-        let stands = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
-        if !stands || app.revoker.is_revoked(&scope) {
+        if !app.stands(&scope) {
             return Err(ProblemReply::unauthorized());
         }
         Ok(Self(scope))

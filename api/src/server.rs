@@ -21,7 +21,13 @@ use kyros_shared_config::{
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{DefaultPredicate, NotForContentType, SizeAbove},
+    },
+    set_header::SetResponseHeaderLayer,
+};
 
 use crate::{
     ApiSettings,
@@ -291,10 +297,18 @@ fn router(app: App) -> Router {
         .route("/internal/sealing-key", get(internal::sealing_key))
         .fallback(portal::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(nosniff)
         .layer(axum::middleware::from_fn(portal::protect))
         .with_state(app)
+}
+
+/// Small answers gain nothing, and Parquet is compressed already.
+fn is_worth_compressing() -> impl Predicate {
+    /// In bytes.
+    const SMALL: u64 = 1024;
+    let parquet = NotForContentType::const_new("application/vnd.apache.parquet");
+    DefaultPredicate::new().and(SizeAbove::new(SMALL)).and(parquet)
 }
 
 struct ApiOperations(App);

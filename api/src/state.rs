@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kyros_metadata::{Access, Reader};
 use kyros_shared_config::{
-    Issuer, PublicUrl, Secret, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now, headers::CookieNames,
+    Issuer, PublicUrl, Secret, TenantScope, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now,
+    headers::CookieNames,
 };
 
 use crate::{
@@ -79,6 +80,13 @@ impl App {
     /// The workload whose token this is, also one that nothing asks for any more.
     pub(crate) async fn any_workload(&self, token: &str) -> Option<Workload> {
         self.workloads.any(token).await
+    }
+
+    /// Whether a verified token is still good for what it names: the grant is there and the session was not ended.
+    pub(crate) fn stands(&self, scope: &TenantScope) -> bool {
+        let snapshot = self.metadata.snapshot();
+        let granted = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
+        granted && !self.revoker.is_revoked(scope)
     }
 
     /// How old the read model is, in seconds since its writer last confirmed it.

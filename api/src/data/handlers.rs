@@ -129,7 +129,7 @@ pub(crate) async fn rows(
     // The grant is looked up before the query is read, so that a bad query says nothing about what exists.
     let found = load(&app, &scope, &dataset).await?;
     let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    answer(&app, found, query, encoding, &headers).await
+    answer(&app, scope, found, query, encoding, &headers).await
 }
 
 /// Query a dataset by a JSON body, with nested filters.
@@ -184,7 +184,7 @@ pub(crate) async fn query(
             Err(issues)
         }
     };
-    answer(&app, found, query, encoding, &headers).await
+    answer(&app, scope, found, query, encoding, &headers).await
 }
 
 /// The pairs of the query string, and the format taken out of them.
@@ -237,6 +237,7 @@ async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Arc<Lane
 
 async fn answer(
     app: &App,
+    scope: Arc<TenantScope>,
     (lane, place, loaded): (Arc<Lane>, Place, Loaded),
     query: Result<Query, Vec<Issue>>,
     encoding: Encoding,
@@ -256,7 +257,10 @@ async fn answer(
     if negotiate::is_known(&tag, headers) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
-    let answered = app.data.answer(&lane, &place, loaded.table, page, encoding).await.map_err(|error| reply(&error))?;
+    let asker = app.clone();
+    let stands = move || asker.stands(&scope);
+    let answered =
+        app.data.answer(&lane, &place, loaded.table, page, encoding, stands).await.map_err(|error| reply(&error))?;
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()))];
     let (mut response, next) = match answered {
         Reply::Whole(whole) => ((StatusCode::OK, common, kind, whole.bytes).into_response(), whole.next),

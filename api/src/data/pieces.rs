@@ -18,15 +18,17 @@ enum Piece {
     End,
 }
 
-/// The answer as a body. It is broken off, and so no valid message, when anything goes wrong half way.
+/// The answer as a body. It is broken off, and so no valid message, when anything goes wrong half way, or when the right to it
+/// no longer `stands`.
 pub(crate) fn body(
     answer: Answer,
     encoding: Encoding,
     tenant: TenantId,
     turns: Turns,
     permit: OwnedSemaphorePermit,
+    stands: impl Fn() -> bool + Send + 'static,
 ) -> Body {
-    body_for(STALL, answer, encoding, tenant, turns, permit)
+    body_for(STALL, answer, encoding, tenant, turns, permit, stands)
 }
 
 fn body_for(
@@ -36,12 +38,17 @@ fn body_for(
     tenant: TenantId,
     turns: Turns,
     permit: OwnedSemaphorePermit,
+    stands: impl Fn() -> bool + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _permit = permit;
         let mut encoder = Encoder::new(answer, encoding);
         loop {
+            // What was taken back while it was read is not sent on.
+            if !stands() {
+                return;
+            }
             // Every piece takes its turn: a long export is many short queries to everybody else.
             let turn = turns.wait(&tenant).await;
             let work = tokio::task::spawn_blocking(move || {
@@ -83,7 +90,10 @@ fn report(error: &engine::Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use futures_util::StreamExt as _;
     use tokio::sync::Semaphore;
@@ -100,7 +110,7 @@ mod tests {
     fn body_of(answer: Answer, permits: &Arc<Semaphore>) -> Body {
         let permit = permits.clone().try_acquire_owned().unwrap();
         let stall = Duration::from_millis(500);
-        body_for(stall, answer, Encoding::Csv, "acme".parse().unwrap(), Turns::new(2), permit)
+        body_for(stall, answer, Encoding::Csv, "acme".parse().unwrap(), Turns::new(2), permit, || true)
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -110,6 +120,17 @@ mod tests {
         assert!(pieces.len() > 3);
         let bytes: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap()).collect();
         assert_eq!(bytes, encode(&answer, Encoding::Csv).unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_right_that_is_taken_back_half_way_ends_the_answer() {
+        let permits = Arc::new(Semaphore::new(1));
+        let (permit, left) = (permits.clone().try_acquire_owned().unwrap(), AtomicUsize::new(2));
+        let stands = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        let tenant = "acme".parse().unwrap();
+        let body = body(answer(500_000), Encoding::Csv, tenant, Turns::new(2), permit, stands);
+        let pieces: Vec<_> = body.into_data_stream().collect().await;
+        assert_eq!(pieces.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

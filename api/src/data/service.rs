@@ -102,7 +102,8 @@ impl DataService {
         self.frames.load(place, source).await
     }
 
-    /// The answer to a query, which must have been made for this very table.
+    /// The answer to a query, which must have been made for this very table. One that is sent piece by piece ends when the
+    /// asker's token no longer `stands`.
     pub(crate) async fn answer(
         &self,
         lane: &Arc<Lane>,
@@ -110,6 +111,7 @@ impl DataService {
         table: Table,
         page: Page,
         encoding: Encoding,
+        stands: impl Fn() -> bool + Send + 'static,
     ) -> Result<Reply, DataError> {
         let key = AnswerKey { place: place.clone(), page: page.key(), encoding };
         if let Some(whole) = self.answers.get(&key) {
@@ -124,7 +126,7 @@ impl DataService {
             Computed::Large(answer) => {
                 let permit = lane.stream().inspect_err(|error| self.count(error))?;
                 let next = answer.next;
-                let body = pieces::body(answer, encoding, lane.tenant().clone(), self.turns.clone(), permit);
+                let body = pieces::body(answer, encoding, lane.tenant().clone(), self.turns.clone(), permit, stands);
                 Ok(Reply::Pieces(body, next))
             }
         }
