@@ -74,7 +74,7 @@ pub struct ApiSettings {
     pub query_concurrency: usize,
 
     /// Memory for datasets, in MiB; one tenant has at most half of it.
-    #[arg(long, env = "KYROS_FRAME_CACHE_MIB", default_value_t = 1024)]
+    #[arg(long, env = "KYROS_FRAME_CACHE_MIB", default_value_t = 512)]
     pub frame_cache_mib: usize,
 }
 

@@ -29,9 +29,9 @@ use crate::engine::{self, Answer, Cursor, Encoder, Encoding, Page, Table};
 /// A query that takes longer is answered with 504. It keeps its place until it really ends.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Memory for encoded answers, in bytes.
-const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+const ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// How much of it one tenant can have.
-const ANSWER_BYTES_PER_TENANT: usize = 32 * 1024 * 1024;
+const ANSWER_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
 /// Answers with more cells are sent piece by piece.
 const WHOLE_CELLS: usize = 256 * 1024;
 /// So are those that turn out to be longer, in bytes.
