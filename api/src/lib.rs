@@ -27,6 +27,8 @@ mod server;
 pub mod settings;
 mod state;
 mod store;
+#[cfg(test)]
+mod testing;
 mod verified;
 mod workload_trust;
 mod workloads;

@@ -55,33 +55,18 @@ impl VerifiedTokens {
 
 #[cfg(test)]
 mod tests {
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, clock::unix_now, issuer::TenantGrant};
+    use kyros_shared_config::{Issuer, clock::unix_now};
 
     use super::*;
+    use crate::testing;
 
     fn parts() -> (Issuer, VerifiedTokens) {
-        kyros_shared_config::crypto::install_provider();
-        let issuer = Issuer::generate("http://kyros.localhost").unwrap();
-        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
-        let verifier = TenantVerifier::for_data_api(issuer.name(), keys);
+        let (issuer, verifier) = testing::issuer();
         (issuer, VerifiedTokens::new(verifier))
     }
 
     fn token(issuer: &Issuer, session: &str, not_after: i64) -> String {
-        let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: None,
-            tenant: &tenant,
-            tenant_uid: "u",
-            dashboard: &dashboard,
-            roles: &[],
-            session,
-            client_id: "c",
-            actor: None,
-            not_after,
-        };
-        issuer.tenant_token(&grant).unwrap().token.expose().clone()
+        testing::token(issuer, "acme", "clv", session, not_after)
     }
 
     #[test]

@@ -136,8 +136,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        data::service::tests::scope,
         engine::{Query, Table, validate},
+        testing::scope,
     };
 
     fn key(tenant: &str) -> AnswerKey {

@@ -166,6 +166,42 @@ enum Role {
     Time,
 }
 
+/// What a request that names a dataset can be answered with.
+#[derive(IntoResponses)]
+pub(crate) enum Absent {
+    /// No such dataset for this token: it does not exist, is not granted, or is another tenant's
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemDocument),
+}
+
+/// What a query can be answered with instead of rows.
+#[derive(IntoResponses)]
+pub(crate) enum Unanswered {
+    /// No such format
+    #[response(status = 406, content_type = "application/problem+json")]
+    NotAcceptable(ProblemDocument),
+    /// The data changed since the cursor was given
+    #[response(status = 410, content_type = "application/problem+json")]
+    CursorExpired(ProblemDocument),
+    /// The query string is longer than 8 KiB
+    #[response(status = 414, content_type = "application/problem+json")]
+    TooLong(ProblemDocument),
+    /// The query does not fit the dataset
+    #[response(status = 422, content_type = "application/problem+json")]
+    InvalidQuery(ProblemDocument),
+}
+
+/// What a body can be answered with.
+#[derive(IntoResponses)]
+pub(crate) enum Unreadable {
+    /// The body is larger than 64 KiB
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemDocument),
+    /// The body is not application/json
+    #[response(status = 415, content_type = "application/problem+json")]
+    MediaType(ProblemDocument),
+}
+
 /// What every request for data can be answered with.
 #[derive(IntoResponses)]
 pub(crate) enum Refused {

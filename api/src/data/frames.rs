@@ -190,7 +190,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::data::service::tests::scope;
+    use crate::testing::scope;
 
     /// A source that says what it is told to, and for how long that is believed.
     struct Scripted {

@@ -13,8 +13,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    DataError,
-    described::{DatasetSchema, QueryBody, Refused, Rows},
+    DataError, TooMany,
+    described::{Absent, DatasetSchema, QueryBody, Refused, Rows, Unanswered, Unreadable},
     frames::Loaded,
     lanes::Lane,
     negotiate,
@@ -25,7 +25,6 @@ use crate::{
     auth::{Scoped, is_tenant_parameter, tenant_not_selectable},
     engine::{CheckedQuery, Encoding, Issue, Location, Misplaced, Page, Query, validate},
     oauth::media_type,
-    openapi::ProblemDocument,
     reply::{ProblemReply, json_no_store},
     state::App,
 };
@@ -42,7 +41,7 @@ const MAX_QUERY_STRING: usize = 8 * 1024;
 pub(crate) struct DatasetView {
     #[schema(value_type = String)]
     name: DatasetName,
-    /// Whether there is a file for this tenant.
+    /// Whether the tenant has it now.
     available: bool,
 }
 
@@ -68,16 +67,15 @@ pub(crate) async fn list(State(app): State<App>, Scoped(scope): Scoped) -> Resul
 #[utoipa::path(get, path = "/api/data/{dataset}/schema", tag = "data",
     params(("dataset" = String, Path, description = "The dataset's name")),
     responses(
-        (status = 200, description = "The columns", body = DatasetSchema),
-        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
-        Refused,
+        (status = 200, description = "The columns", body = DatasetSchema), Absent, Refused,
     ))]
 pub(crate) async fn schema(
     State(app): State<App>,
     Scoped(scope): Scoped,
     Path(dataset): Path<String>,
 ) -> Result<Response, ProblemReply> {
-    let (_, _, loaded) = load(&app, &scope, &dataset).await?;
+    admit(&app, &scope)?;
+    let (_, loaded) = load(&app, &scope, &dataset).await?;
     let body = serde_json::json!({
         "dataset": dataset,
         "rows": loaded.table.rows(),
@@ -109,13 +107,7 @@ pub(crate) async fn schema(
             (Rows = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"),
         )),
-        (status = 304, description = "The client has this answer already"),
-        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 406, description = "No such format", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 410, description = "The data changed since the cursor was given", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 414, description = "The query string is longer than 8 KiB", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "The query does not fit the dataset", body = ProblemDocument, content_type = "application/problem+json"),
-        Refused,
+        (status = 304, description = "The client has this answer already"), Absent, Unanswered, Refused,
     ))]
 pub(crate) async fn rows(
     State(app): State<App>,
@@ -124,12 +116,13 @@ pub(crate) async fn rows(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ProblemReply> {
+    let lane = admit(&app, &scope)?;
     let (pairs, format) = parameters(raw.as_deref())?;
     let encoding = encoding_of(format.as_deref(), &headers)?;
     // The grant is looked up before the query is read, so that a bad query says nothing about what exists.
     let found = load(&app, &scope, &dataset).await?;
     let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    answer(&app, scope, found, query, encoding, &headers).await
+    answer(&app, scope, &lane, found, query, encoding, &headers).await
 }
 
 /// Query a dataset by a JSON body, with nested filters.
@@ -144,15 +137,7 @@ pub(crate) async fn rows(
             (Rows = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"),
         )),
-        (status = 304, description = "The client has this answer already"),
-        (status = 404, description = "No such dataset for this token", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 406, description = "No such format", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 410, description = "The data changed since the cursor was given", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than 64 KiB", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not application/json", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 414, description = "The query string is longer than 8 KiB", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "The query does not fit the dataset", body = ProblemDocument, content_type = "application/problem+json"),
-        Refused,
+        (status = 304, description = "The client has this answer already"), Absent, Unanswered, Unreadable, Refused,
     ))]
 pub(crate) async fn query(
     State(app): State<App>,
@@ -162,6 +147,7 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ProblemReply> {
+    let lane = admit(&app, &scope)?;
     if body.len() > MAX_QUERY {
         return Err(ProblemReply::of(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The query is larger than 64 KiB"));
     }
@@ -184,7 +170,7 @@ pub(crate) async fn query(
             Err(issues)
         }
     };
-    answer(&app, scope, found, query, encoding, &headers).await
+    answer(&app, scope, &lane, found, query, encoding, &headers).await
 }
 
 /// The pairs of the query string, and the format taken out of them.
@@ -212,7 +198,7 @@ fn names_a_tenant(body: &[u8]) -> bool {
     parsed.is_ok_and(|members| members.keys().any(|name| is_tenant_parameter(name)))
 }
 
-/// Counts the request in the tenant's lane.
+/// Counts the request in the tenant's lane, before anything else is looked at: a wrong request costs something too.
 fn admit(app: &App, scope: &TenantScope) -> Result<Arc<Lane>, ProblemReply> {
     let snapshot = app.metadata.snapshot();
     let limits = snapshot.tenants.get(scope.tenant()).map(|record| record.limits).ok_or_else(not_found)?;
@@ -220,8 +206,7 @@ fn admit(app: &App, scope: &TenantScope) -> Result<Arc<Lane>, ProblemReply> {
 }
 
 /// The dataset, if the token's dashboard lists it and the tenant has it. Nothing is opened before the list was asked.
-async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Arc<Lane>, Place, Loaded), ProblemReply> {
-    let lane = admit(app, scope)?;
+async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Place, Loaded), ProblemReply> {
     let dataset: DatasetName = dataset.parse().map_err(|_| not_found())?;
     let snapshot = app.metadata.snapshot();
     let listed = snapshot.dashboards.get(scope.dashboard()).is_some_and(|record| record.datasets.contains(&dataset));
@@ -232,13 +217,14 @@ async fn load(app: &App, scope: &TenantScope, dataset: &str) -> Result<(Arc<Lane
     let source = snapshot.source_of(scope.tenant(), scope.dashboard());
     let source = app.data.source(source).map_err(|error| reply(&error))?;
     let loaded = app.data.load(&place, &source).await.map_err(|error| reply(&error))?;
-    Ok((lane, place, loaded))
+    Ok((place, loaded))
 }
 
 async fn answer(
     app: &App,
     scope: Arc<TenantScope>,
-    (lane, place, loaded): (Arc<Lane>, Place, Loaded),
+    lane: &Arc<Lane>,
+    (place, loaded): (Place, Loaded),
     query: Result<Query, Vec<Issue>>,
     encoding: Encoding,
     headers: &HeaderMap,
@@ -260,7 +246,7 @@ async fn answer(
     let asker = app.clone();
     let stands = move || asker.stands(&scope);
     let answered =
-        app.data.answer(&lane, &place, loaded.table, page, encoding, stands).await.map_err(|error| reply(&error))?;
+        app.data.answer(lane, &place, loaded.table, page, encoding, stands).await.map_err(|error| reply(&error))?;
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()))];
     let (mut response, next) = match answered {
         Reply::Whole(whole) => ((StatusCode::OK, common, kind, whole.bytes).into_response(), whole.next),
@@ -325,11 +311,11 @@ fn reply(error: &DataError) -> ProblemReply {
             tracing::error!(decision = reply.decision(), detail, "dataset unreadable");
             reply
         }
-        DataError::Busy { reason, retry_after } => {
-            let title = match *reason {
-                "rate" => "This tenant asks more often than its limit allows",
-                "streams" => "This tenant has too many large answers under way",
-                _ => "This tenant has too many queries waiting",
+        DataError::TooMany { of, retry_after } => {
+            let title = match of {
+                TooMany::Requests => "This tenant asks more often than its limit allows",
+                TooMany::Queries => "This tenant has too many queries waiting",
+                TooMany::Streams => "This tenant has too many large answers under way",
             };
             // Whole seconds, rounded up (RFC 9110, section 10.2.3).
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

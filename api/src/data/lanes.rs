@@ -16,7 +16,7 @@ use kyros_metadata::Limits;
 use kyros_shared_config::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::DataError;
+use super::{DataError, TooMany};
 
 /// Queries that wait, for every one that may run.
 const WAITING_PER_RUNNING: usize = 16;
@@ -44,8 +44,8 @@ pub(crate) struct Lane {
     patience: Duration,
 }
 
-/// A query's place among those of its tenant, until it really ends.
-pub(crate) struct Place {
+/// A query's right to run beside others of its tenant, until it really ends.
+pub(crate) struct Entered {
     _running: OwnedSemaphorePermit,
     _present: OwnedSemaphorePermit,
 }
@@ -90,24 +90,24 @@ impl Lane {
     pub(crate) fn admit(&self) -> Result<(), DataError> {
         self.rate.check().map_err(|until| {
             let retry_after = until.wait_time_from(self.clock.now());
-            DataError::Busy { reason: "rate", retry_after }
+            DataError::TooMany { of: TooMany::Requests, retry_after }
         })
     }
 
-    /// Waits for a place among the tenant's running queries.
-    pub(crate) async fn enter(&self) -> Result<Place, DataError> {
-        let busy = |_| DataError::Busy { reason: "queue", retry_after: COME_AGAIN };
+    /// Waits for a right to run among the tenant's running queries.
+    pub(crate) async fn enter(&self) -> Result<Entered, DataError> {
+        let busy = |_| DataError::TooMany { of: TooMany::Queries, retry_after: COME_AGAIN };
         let present = self.present.clone().try_acquire_owned().map_err(busy)?;
         match tokio::time::timeout(self.patience, self.running.clone().acquire_owned()).await {
-            Ok(Ok(running)) => Ok(Place { _running: running, _present: present }),
+            Ok(Ok(running)) => Ok(Entered { _running: running, _present: present }),
             Ok(Err(closed)) => Err(DataError::Internal(closed.to_string())),
-            Err(_) => Err(DataError::Busy { reason: "queue", retry_after: COME_AGAIN }),
+            Err(_) => Err(DataError::TooMany { of: TooMany::Queries, retry_after: COME_AGAIN }),
         }
     }
 
-    /// A place for an answer that is sent piece by piece.
+    /// The right to an answer that is sent piece by piece.
     pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, DataError> {
-        let busy = |_| DataError::Busy { reason: "streams", retry_after: COME_AGAIN };
+        let busy = |_| DataError::TooMany { of: TooMany::Streams, retry_after: COME_AGAIN };
         self.streams.clone().try_acquire_owned().map_err(busy)
     }
 }
@@ -125,7 +125,7 @@ mod tests {
     fn a_second_has_so_many_requests_and_then_says_when_to_come_again() {
         let lane = lane(1, 5);
         assert!((0..5).all(|_| lane.admit().is_ok()));
-        let Err(DataError::Busy { retry_after, .. }) = lane.admit() else { panic!("a sixth was admitted") };
+        let Err(DataError::TooMany { retry_after, .. }) = lane.admit() else { panic!("a sixth was admitted") };
         assert!(retry_after <= Duration::from_millis(200) && !retry_after.is_zero());
     }
 
@@ -136,9 +136,12 @@ mod tests {
         let queue = (0..2 * WAITING_PER_RUNNING).map(|_| lane.enter());
         let mut queue = Box::pin(futures_util::future::join_all(queue));
         assert!(futures_util::poll!(&mut queue).is_pending());
-        assert!(matches!(lane.enter().await, Err(DataError::Busy { reason: "queue", .. })), "the queue is full");
+        assert!(
+            matches!(lane.enter().await, Err(DataError::TooMany { of: TooMany::Queries, .. })),
+            "the queue is full"
+        );
         let waited = queue.await;
-        assert!(waited.iter().all(|entered| matches!(entered, Err(DataError::Busy { .. }))));
+        assert!(waited.iter().all(|entered| matches!(entered, Err(DataError::TooMany { .. }))));
         drop(running);
         assert!(lane.enter().await.is_ok());
     }

@@ -37,10 +37,10 @@ pub(crate) enum DataError {
     NotFound,
     /// The data cannot be read: this dataset alone cannot be served.
     Broken(String),
-    /// One request, query or stream too many.
-    Busy {
-        /// Of what there are too many.
-        reason: &'static str,
+    /// One more than the tenant may have.
+    TooMany {
+        /// Of what.
+        of: TooMany,
         /// When to come again.
         retry_after: Duration,
     },
@@ -48,6 +48,17 @@ pub(crate) enum DataError {
     Deadline,
     /// Ours.
     Internal(String),
+}
+
+/// What a tenant can have too many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// Requests in a second.
+    Requests,
+    /// Queries that wait.
+    Queries,
+    /// Large answers under way.
+    Streams,
 }
 
 impl From<engine::Error> for DataError {

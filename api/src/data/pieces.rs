@@ -11,35 +11,28 @@ use super::turns::Turns;
 use crate::engine::{self, Answer, Encoder, Encoding};
 
 /// How long a client may leave a piece unread. Its rows are in our memory for that long.
-const STALL: Duration = Duration::from_secs(30);
+pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 enum Piece {
     Bytes(Vec<u8>),
     End,
 }
 
-/// The answer as a body. It is broken off, and so no valid message, when anything goes wrong half way, or when the right to it
-/// no longer `stands`.
-pub(crate) fn body(
-    answer: Answer,
-    encoding: Encoding,
-    tenant: TenantId,
-    turns: Turns,
-    permit: OwnedSemaphorePermit,
-    stands: impl Fn() -> bool + Send + 'static,
-) -> Body {
-    body_for(STALL, answer, encoding, tenant, turns, permit, stands)
+/// An answer that is to be sent piece by piece.
+pub(crate) struct Pieces {
+    pub(crate) answer: Answer,
+    pub(crate) encoding: Encoding,
+    pub(crate) tenant: TenantId,
+    pub(crate) turns: Turns,
+    pub(crate) permit: OwnedSemaphorePermit,
+    /// How long the client may leave one unread.
+    pub(crate) stall: Duration,
 }
 
-fn body_for(
-    stall: Duration,
-    answer: Answer,
-    encoding: Encoding,
-    tenant: TenantId,
-    turns: Turns,
-    permit: OwnedSemaphorePermit,
-    stands: impl Fn() -> bool + Send + 'static,
-) -> Body {
+/// The answer as a body. It is broken off, and so no valid message, when anything goes wrong half way, or when the right to it
+/// no longer `stands`.
+pub(crate) fn body(pieces: Pieces, stands: impl Fn() -> bool + Send + 'static) -> Body {
+    let Pieces { answer, encoding, tenant, turns, permit, stall } = pieces;
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _permit = permit;
@@ -107,36 +100,34 @@ mod tests {
         run(&table, &validate(&query, table.schema()).unwrap().page("v").unwrap()).unwrap()
     }
 
-    fn body_of(answer: Answer, permits: &Arc<Semaphore>) -> Body {
+    fn pieces(answer: Answer, permits: &Arc<Semaphore>) -> Pieces {
         let permit = permits.clone().try_acquire_owned().unwrap();
-        let stall = Duration::from_millis(500);
-        body_for(stall, answer, Encoding::Csv, "acme".parse().unwrap(), Turns::new(2), permit, || true)
+        let (tenant, turns) = ("acme".parse().unwrap(), Turns::new(2));
+        Pieces { answer, encoding: Encoding::Csv, tenant, turns, permit, stall: Duration::from_millis(500) }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_pieces_are_the_answer() {
         let (answer, permits) = (answer(100_000), Arc::new(Semaphore::new(1)));
-        let pieces: Vec<_> = body_of(answer.clone(), &permits).into_data_stream().collect().await;
-        assert!(pieces.len() > 3);
-        let bytes: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap()).collect();
+        let sent: Vec<_> = body(pieces(answer.clone(), &permits), || true).into_data_stream().collect().await;
+        assert!(sent.len() > 3);
+        let bytes: Vec<u8> = sent.into_iter().flat_map(|piece| piece.unwrap()).collect();
         assert_eq!(bytes, encode(&answer, Encoding::Csv).unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_right_that_is_taken_back_half_way_ends_the_answer() {
         let permits = Arc::new(Semaphore::new(1));
-        let (permit, left) = (permits.clone().try_acquire_owned().unwrap(), AtomicUsize::new(2));
+        let left = AtomicUsize::new(2);
         let stands = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-        let tenant = "acme".parse().unwrap();
-        let body = body(answer(500_000), Encoding::Csv, tenant, Turns::new(2), permit, stands);
-        let pieces: Vec<_> = body.into_data_stream().collect().await;
-        assert_eq!(pieces.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
+        let sent: Vec<_> = body(pieces(answer(500_000), &permits), stands).into_data_stream().collect().await;
+        assert_eq!(sent.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_does_not_read_gets_a_broken_answer_and_holds_nothing() {
         let permits = Arc::new(Semaphore::new(1));
-        let mut stalled = body_of(answer(500_000), &permits).into_data_stream();
+        let mut stalled = body(pieces(answer(500_000), &permits), || true).into_data_stream();
         assert!(stalled.next().await.unwrap().is_ok());
         drop(permits.clone().acquire_owned().await.unwrap());
         let rest: Vec<_> = stalled.collect().await;

@@ -19,7 +19,7 @@ use super::{
     answers::{AnswerKey, Answers, Computed, Whole},
     frames::{Frames, Loaded},
     lanes::{Lane, Lanes},
-    pieces,
+    pieces::{self, Pieces},
     source::{LocalFolder, Place, Source},
     sources::{Sources, SourcesError},
     turns::Turns,
@@ -126,7 +126,9 @@ impl DataService {
             Computed::Large(answer) => {
                 let permit = lane.stream().inspect_err(|error| self.count(error))?;
                 let next = answer.next;
-                let body = pieces::body(answer, encoding, lane.tenant().clone(), self.turns.clone(), permit, stands);
+                let (tenant, turns) = (lane.tenant().clone(), self.turns.clone());
+                let pieces = Pieces { answer, encoding, tenant, turns, permit, stall: pieces::STALL };
+                let body = pieces::body(pieces, stands);
                 Ok(Reply::Pieces(body, next))
             }
         }
@@ -134,7 +136,7 @@ impl DataService {
 
     fn count(&self, error: &DataError) {
         match error {
-            DataError::Busy { .. } => self.counts.busy.fetch_add(1, Ordering::Relaxed),
+            DataError::TooMany { .. } => self.counts.busy.fetch_add(1, Ordering::Relaxed),
             DataError::Deadline => self.counts.late.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
@@ -170,11 +172,11 @@ async fn compute(
     page: Page,
     encoding: Encoding,
 ) -> Result<Computed, DataError> {
-    let place = lane.enter().await?;
+    let entered = lane.enter().await?;
     let turn = turns.wait(lane.tenant()).await;
     let work = tokio::task::spawn_blocking(move || {
         // They go along: a query that missed its deadline still holds its place until it ends.
-        let _held = (place, turn);
+        let _held = (entered, turn);
         let answer = engine::run(&table, &page)?;
         whole_if_small(answer, encoding)
     });
@@ -202,32 +204,9 @@ fn whole_if_small(answer: Answer, encoding: Encoding) -> Result<Computed, DataEr
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantScope, TenantVerifier, issuer::TenantGrant};
-
+mod tests {
     use super::*;
-
-    /// A scope the only way there is: by verifying a token.
-    pub(crate) fn scope(tenant: &str, dashboard: &str) -> TenantScope {
-        kyros_shared_config::crypto::install_provider();
-        let issuer = Issuer::generate("http://kyros.localhost").unwrap();
-        let (tenant, dashboard) = (tenant.parse().unwrap(), dashboard.parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: None,
-            tenant: &tenant,
-            tenant_uid: "u",
-            dashboard: &dashboard,
-            roles: &[],
-            session: "s",
-            client_id: "c",
-            actor: None,
-            not_after: i64::MAX,
-        };
-        let token = issuer.tenant_token(&grant).unwrap();
-        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
-        TenantVerifier::for_data_api(issuer.name(), keys).verify(token.token.expose()).unwrap()
-    }
+    use crate::testing::scope;
 
     #[tokio::test]
     async fn a_truncated_file_breaks_its_own_dataset_alone_until_it_is_replaced() {

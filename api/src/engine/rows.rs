@@ -20,8 +20,8 @@ pub(crate) enum CellKind {
     Float64,
     /// An unscaled number, for a fixed number of digits after the point.
     Decimal {
-        precision: usize,
-        scale: usize,
+        precision: u8,
+        scale: u8,
     },
     Text,
     /// Days since 1970.
@@ -101,6 +101,7 @@ impl Column {
             CellKind::Float32 => Self::Float32(PrimitiveChunkedBuilder::new(name, 0)),
             CellKind::Float64 => Self::Float64(PrimitiveChunkedBuilder::new(name, 0)),
             CellKind::Decimal { precision, scale } => {
+                let (precision, scale) = (precision.into(), scale.into());
                 Self::Decimal { values: PrimitiveChunkedBuilder::new(name, 0), precision, scale }
             }
             CellKind::Text => Self::Text(StringChunkedBuilder::new(name, 0)),

@@ -161,7 +161,7 @@ impl FileState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::service::tests::scope;
+    use crate::testing::scope;
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ use sqlx::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
-    columns::{Column, Reading},
+    columns::{Column, cell},
     session::{Session, broken},
 };
 use super::{
@@ -37,7 +37,7 @@ use super::{
     credential::Credential,
 };
 use crate::engine::{
-    rows::TableBuilder,
+    rows::{CellKind, TableBuilder},
     table::{MAX_FILE_BYTES, MAX_ROWS},
 };
 
@@ -315,7 +315,7 @@ impl Inner {
 
 /// What was read so far: the cells, a digest of them, and how much it is.
 struct Content {
-    readings: Vec<(String, Reading)>,
+    kinds: Vec<(String, CellKind)>,
     rows: TableBuilder,
     digest: Context,
     row_count: u64,
@@ -324,13 +324,13 @@ struct Content {
 
 impl Content {
     fn new(columns: &[Column]) -> Self {
-        let readings: Vec<_> = columns.iter().map(|column| (column.name().to_owned(), column.reading())).collect();
-        let rows = TableBuilder::new(readings.iter().map(|(name, reading)| (name.as_str(), reading.cell_kind())));
+        let kinds: Vec<_> = columns.iter().map(|column| (column.name().to_owned(), column.kind())).collect();
+        let rows = TableBuilder::new(kinds.iter().map(|(name, kind)| (name.as_str(), *kind)));
         let mut digest = Context::new(&SHA256);
-        for (name, reading) in &readings {
-            digest.update(format!("{name:?} {reading:?}\n").as_bytes());
+        for (name, kind) in &kinds {
+            digest.update(format!("{name:?} {kind:?}\n").as_bytes());
         }
-        Self { readings, rows, digest, row_count: 0, bytes: 0 }
+        Self { kinds, rows, digest, row_count: 0, bytes: 0 }
     }
 
     /// Takes a row, whose first `skipped` values are not shown.
@@ -339,17 +339,17 @@ impl Content {
         if self.row_count > MAX_ROWS {
             return Err(broken(format!("the tenant has more than {MAX_ROWS} rows")));
         }
-        for (index, (name, reading)) in self.readings.iter().enumerate() {
-            let value = row.try_get_raw(index + skipped).map_err(session::said)?;
+        for (index, (name, kind)) in self.kinds.iter().enumerate() {
+            let raw = row.try_get_raw(index + skipped).map_err(session::said)?;
             let bytes =
-                if value.is_null() { None } else { Some(value.as_bytes().map_err(|error| broken(error.to_string()))?) };
+                if raw.is_null() { None } else { Some(raw.as_bytes().map_err(|error| broken(error.to_string()))?) };
             self.bytes += bytes.map_or(0, |bytes| bytes.len() as u64) + CELL_BYTES;
             // The length first, and one that no value has for what is not there: two rows never look alike.
             self.digest.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
             self.digest.update(bytes.unwrap_or_default());
-            let cell = bytes.map(|bytes| reading.cell(bytes)).transpose();
-            let cell = cell.map_err(|why| broken(format!("column {name:?} holds {why}")))?;
-            self.rows.push(index, cell).map_err(|error| broken(error.to_string()))?;
+            let value = bytes.map(|bytes| cell(*kind, bytes)).transpose();
+            let value = value.map_err(|why| broken(format!("column {name:?} holds {why}")))?;
+            self.rows.push(index, value).map_err(|error| broken(error.to_string()))?;
         }
         if self.bytes > MAX_BYTES {
             return Err(broken(format!("the tenant's rows take more than {MAX_BYTES} bytes")));

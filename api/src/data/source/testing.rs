@@ -2,8 +2,8 @@
 
 use super::{Fetched, Place};
 use crate::{
-    data::service::tests::scope,
     engine::{Encoding, Query, Table, encode, run, validate},
+    testing::scope,
 };
 
 /// What the script of a service printed (`tests/services`). Without it a test passes unchecked, which CI forbids.

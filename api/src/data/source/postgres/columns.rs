@@ -24,22 +24,7 @@ const MICROSECONDS: std::ops::RangeInclusive<i64> = -719_162 * 86_400_000_000..=
 #[derive(Debug)]
 pub(super) struct Column {
     name: String,
-    reading: Reading,
-}
-
-/// How a value is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    Boolean,
-    Int16,
-    Int32,
-    Int64,
-    Float32,
-    Float64,
-    Decimal { precision: u8, scale: u8 },
-    Text,
-    Date,
-    Datetime { zoned: bool },
+    kind: CellKind,
 }
 
 /// A type as the database's catalogue describes it; a domain as the type below it.
@@ -55,43 +40,43 @@ pub(super) struct Described {
 impl Column {
     pub(super) fn of(described: Described) -> Result<Self, String> {
         let Described { name, builtin, is_enum, modifier } = described;
-        let reading = match builtin.as_deref() {
-            Some("bool") => Reading::Boolean,
-            Some("int2") => Reading::Int16,
-            Some("int4") => Reading::Int32,
-            Some("int8") => Reading::Int64,
-            Some("float4") => Reading::Float32,
-            Some("float8") => Reading::Float64,
+        let kind = match builtin.as_deref() {
+            Some("bool") => CellKind::Boolean,
+            Some("int2") => CellKind::Int16,
+            Some("int4") => CellKind::Int32,
+            Some("int8") => CellKind::Int64,
+            Some("float4") => CellKind::Float32,
+            Some("float8") => CellKind::Float64,
             Some("numeric") => decimal(modifier).ok_or_else(|| {
                 format!(
                     "column {name:?} is a numeric without a fixed precision of at most {MAX_PRECISION} digits and a scale within \
                      it; give it one, such as numeric(18, 2)"
                 )
             })?,
-            Some("text" | "varchar" | "bpchar" | "name" | "uuid" | "json" | "jsonb") => Reading::Text,
-            None if is_enum => Reading::Text,
-            Some("date") => Reading::Date,
-            Some("timestamp") => Reading::Datetime { zoned: false },
-            Some("timestamptz") => Reading::Datetime { zoned: true },
+            Some("text" | "varchar" | "bpchar" | "name" | "uuid" | "json" | "jsonb") => CellKind::Text,
+            None if is_enum => CellKind::Text,
+            Some("date") => CellKind::Date,
+            Some("timestamp") => CellKind::Datetime { zoned: false },
+            Some("timestamptz") => CellKind::Datetime { zoned: true },
             other => {
                 let other = other.unwrap_or("not PostgreSQL's own");
                 let advice = "give it another one, or revoke it from the role";
                 return Err(format!("column {name:?} has a type ({other}) that is not served; {advice}"));
             }
         };
-        Ok(Self { name, reading })
+        Ok(Self { name, kind })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn reading(&self) -> Reading {
-        self.reading
+    pub(super) fn kind(&self) -> CellKind {
+        self.kind
     }
 
     pub(super) fn is_text(&self) -> bool {
-        self.reading == Reading::Text
+        self.kind == CellKind::Text
     }
 
     /// The column in a list of what is selected. A text is cut to one character more than is served.
@@ -102,53 +87,34 @@ impl Column {
 }
 
 /// `numeric(precision, scale)` from its type modifier.
-fn decimal(modifier: i32) -> Option<Reading> {
+fn decimal(modifier: i32) -> Option<CellKind> {
     let bits = modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
     let (precision, scale) = (bits >> 16, bits & 0x7ff);
     // A scale that is negative has the highest of its eleven bits set, and so is larger than any precision.
     let served = (1..=MAX_PRECISION).contains(&precision) && scale <= precision;
-    served.then_some(Reading::Decimal { precision: u8::try_from(precision).ok()?, scale: u8::try_from(scale).ok()? })
+    served.then_some(CellKind::Decimal { precision: u8::try_from(precision).ok()?, scale: u8::try_from(scale).ok()? })
 }
 
-impl Reading {
-    pub(super) fn cell_kind(self) -> CellKind {
-        match self {
-            Self::Boolean => CellKind::Boolean,
-            Self::Int16 => CellKind::Int16,
-            Self::Int32 => CellKind::Int32,
-            Self::Int64 => CellKind::Int64,
-            Self::Float32 => CellKind::Float32,
-            Self::Float64 => CellKind::Float64,
-            Self::Decimal { precision, scale } => {
-                CellKind::Decimal { precision: precision.into(), scale: scale.into() }
-            }
-            Self::Text => CellKind::Text,
-            Self::Date => CellKind::Date,
-            Self::Datetime { zoned } => CellKind::Datetime { zoned },
+/// A value of the kind, or what it is instead.
+pub(super) fn cell(kind: CellKind, bytes: &[u8]) -> Result<Cell<'_>, &'static str> {
+    Ok(match kind {
+        CellKind::Boolean => Cell::Boolean(array::<1>(bytes)? != [0]),
+        CellKind::Int16 => Cell::Int16(i16::from_be_bytes(array(bytes)?)),
+        CellKind::Int32 => Cell::Int32(i32::from_be_bytes(array(bytes)?)),
+        CellKind::Int64 => Cell::Int64(i64::from_be_bytes(array(bytes)?)),
+        CellKind::Float32 => Cell::Float32(f32::from_be_bytes(array(bytes)?)),
+        CellKind::Float64 => Cell::Float64(f64::from_be_bytes(array(bytes)?)),
+        CellKind::Decimal { scale, .. } => Cell::Decimal(unscaled(bytes, scale)?),
+        CellKind::Text => Cell::Text(text(bytes)?),
+        CellKind::Date => {
+            let days = i32::from_be_bytes(array(bytes)?).checked_add(EPOCH_DAYS);
+            Cell::Date(days.filter(|days| DAYS.contains(days)).ok_or(NO_DAY)?)
         }
-    }
-
-    /// The value, or what it is instead.
-    pub(super) fn cell(self, bytes: &[u8]) -> Result<Cell<'_>, &'static str> {
-        Ok(match self {
-            Self::Boolean => Cell::Boolean(array::<1>(bytes)? != [0]),
-            Self::Int16 => Cell::Int16(i16::from_be_bytes(array(bytes)?)),
-            Self::Int32 => Cell::Int32(i32::from_be_bytes(array(bytes)?)),
-            Self::Int64 => Cell::Int64(i64::from_be_bytes(array(bytes)?)),
-            Self::Float32 => Cell::Float32(f32::from_be_bytes(array(bytes)?)),
-            Self::Float64 => Cell::Float64(f64::from_be_bytes(array(bytes)?)),
-            Self::Decimal { scale, .. } => Cell::Decimal(unscaled(bytes, scale)?),
-            Self::Text => Cell::Text(text(bytes)?),
-            Self::Date => {
-                let days = i32::from_be_bytes(array(bytes)?).checked_add(EPOCH_DAYS);
-                Cell::Date(days.filter(|days| DAYS.contains(days)).ok_or(NO_DAY)?)
-            }
-            Self::Datetime { .. } => {
-                let at = i64::from_be_bytes(array(bytes)?).checked_add(EPOCH_MICROSECONDS);
-                Cell::Datetime(at.filter(|at| MICROSECONDS.contains(at)).ok_or(NO_DAY)?)
-            }
-        })
-    }
+        CellKind::Datetime { .. } => {
+            let at = i64::from_be_bytes(array(bytes)?).checked_add(EPOCH_MICROSECONDS);
+            Cell::Datetime(at.filter(|at| MICROSECONDS.contains(at)).ok_or(NO_DAY)?)
+        }
+    })
 }
 
 const NO_DAY: &str = "infinity, or a day outside of the years 1 to 9999";
@@ -248,22 +214,22 @@ mod tests {
 
     #[test]
     fn days_are_counted_from_1970_and_infinity_is_none() {
-        assert_eq!(Reading::Date.cell(&0_i32.to_be_bytes()), Ok(Cell::Date(10_957)));
-        let zoned = Reading::Datetime { zoned: true };
-        assert_eq!(zoned.cell(&1_i64.to_be_bytes()), Ok(Cell::Datetime(946_684_800_000_001)));
+        assert_eq!(cell(CellKind::Date, &0_i32.to_be_bytes()), Ok(Cell::Date(10_957)));
+        let zoned = CellKind::Datetime { zoned: true };
+        assert_eq!(cell(zoned, &1_i64.to_be_bytes()), Ok(Cell::Datetime(946_684_800_000_001)));
         for days in [i32::MAX, i32::MIN, -719_163 - 10_957, 2_932_897 - 10_957] {
-            assert_eq!(Reading::Date.cell(&days.to_be_bytes()), Err(NO_DAY));
+            assert_eq!(cell(CellKind::Date, &days.to_be_bytes()), Err(NO_DAY));
         }
         for at in [i64::MAX, i64::MIN] {
-            assert_eq!(zoned.cell(&at.to_be_bytes()), Err(NO_DAY));
+            assert_eq!(cell(zoned, &at.to_be_bytes()), Err(NO_DAY));
         }
     }
 
     #[test]
     fn a_scale_below_nothing_or_above_the_precision_is_not_served() {
         let modifier = |precision: i32, scale: i32| (precision << 16 | (scale & 0x7ff)) + 4;
-        assert_eq!(decimal(modifier(18, 2)), Some(Reading::Decimal { precision: 18, scale: 2 }));
-        assert_eq!(decimal(modifier(38, 38)), Some(Reading::Decimal { precision: 38, scale: 38 }));
+        assert_eq!(decimal(modifier(18, 2)), Some(CellKind::Decimal { precision: 18, scale: 2 }));
+        assert_eq!(decimal(modifier(38, 38)), Some(CellKind::Decimal { precision: 38, scale: 38 }));
         for (precision, scale) in [(39, 2), (2, 3), (5, -2), (1000, 0)] {
             assert_eq!(decimal(modifier(precision, scale)), None);
         }
