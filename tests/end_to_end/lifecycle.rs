@@ -60,7 +60,7 @@ async fn at_work(up: &Up, sub: &str, dashboard: &str, tenant: &str) -> BrowserLi
     profile
 }
 
-fn edit_manifest(up: &Up, file: &str, from: &str, to: &str) {
+pub(crate) fn edit_manifest(up: &Up, file: &str, from: &str, to: &str) {
     let path = up.path("manifests").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from:?} in {file}");

@@ -9,6 +9,7 @@ mod kubernetes;
 mod lifecycle;
 mod matrix;
 mod programs;
+mod sources;
 
 use std::path::Path;
 

@@ -14,11 +14,14 @@ use tempfile::TempDir;
 /// How long a start may take: the first one makes the demo data with an unoptimised program.
 const START: Duration = Duration::from_mins(1);
 
+/// The file of data sources beside the local folder, where a test has one.
+const DATA_SOURCES: &str = "data-sources.yaml";
+
 /// Where things are.
 pub struct UpOptions {
     /// The `kyros` program.
     pub program: PathBuf,
-    /// The folder with `manifests/` and `people.yaml` to copy.
+    /// The folder with `manifests/` and `people.yaml`, and perhaps `data-sources.yaml`, to copy.
     pub sources: PathBuf,
 }
 
@@ -40,6 +43,10 @@ impl Up {
         std::fs::create_dir_all(home.path().join("data"))?;
         copy_dir(&options.sources.join("manifests"), &home.path().join("manifests"))?;
         std::fs::copy(options.sources.join("people.yaml"), home.path().join("people.yaml"))?;
+        let named = options.sources.join(DATA_SOURCES);
+        if named.exists() {
+            std::fs::copy(named, home.path().join(DATA_SOURCES))?;
+        }
         Self::start_in(&options.program, Arc::new(home), 0)
     }
 
@@ -66,6 +73,10 @@ impl Up {
             .arg("--state")
             .arg(home.join("state"))
             .args(["--log", "trace", "--log-format", "json"]);
+        let named = home.join(DATA_SOURCES);
+        if named.exists() {
+            command.arg("--data-sources").arg(named);
+        }
         command
     }
 
