@@ -27,7 +27,7 @@ const QUEUE: usize = 4096;
 /// Entries that a transaction takes from the queue: a flush takes milliseconds, in which no more than these come.
 const BATCH: usize = 512;
 /// Lines that wait for a disk that fails; beyond them the queue is left to fill.
-const KEPT: usize = 4096;
+pub(super) const KEPT: usize = 4096;
 /// How soon lines that could not be written are tried again when nothing else is to be written.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -98,6 +98,18 @@ async fn wait_for_company(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Ent
     // No room and no more senders both return at once.
     if matches!(timeout(RETRY, queue.recv_many(batch, room)).await, Ok(0)) {
         tokio::time::sleep(RETRY).await;
+        refuse_exchanges(queue, batch);
+    }
+}
+
+/// Without room for lines, exchanges still hear that they are not written, up to the first line, which is kept.
+fn refuse_exchanges(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
+    let failure: Arc<str> = "the disk fails, and too many lines wait for it".into();
+    while let Ok(entry) = queue.try_recv() {
+        if let Some(line) = answered(entry, Some(&failure)) {
+            batch.push(line);
+            return;
+        }
     }
 }
 

@@ -233,6 +233,24 @@ async fn what_cannot_be_written_is_told_to_every_waiter_and_no_line_is_lost() {
 }
 
 #[tokio::test]
+async fn an_exchange_is_refused_also_while_more_lines_wait_than_there_is_room_for() {
+    let (store, path) = store().await;
+    let (ledger, writer) = Ledger::start(&store);
+    sqlx::query("ALTER TABLE audit RENAME TO away").execute(&store.pool).await.unwrap();
+    for number in 0..ledger::KEPT {
+        ledger.note(line(&number.to_string(), Outcome::Denied)).await;
+    }
+    for sid in ["first", "second"] {
+        assert!(matches!(remember(&ledger, sid).await, Err(StoreError::NotWritten(_))));
+    }
+    sqlx::query("ALTER TABLE away RENAME TO audit").execute(&store.pool).await.unwrap();
+    drop(ledger);
+    writer.await.unwrap();
+    assert_eq!(decisions(&store).await.len(), ledger::KEPT, "and no line is lost for it");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
 async fn a_line_that_failed_is_tried_again_without_company_also_at_the_end() {
     let (store, path) = store().await;
     let (ledger, writer) = Ledger::start(&store);
