@@ -254,8 +254,10 @@ impl Inner {
     async fn read(self: &Arc<Self>, place: &Place) -> Result<(Version, TableBuilder), SourceError> {
         let mut session = self.connect(place).await?;
         let table = session.table(&self.settings.schema, place.dataset()).await?;
+        let table = session.hold(table, &self.settings.schema, place.dataset()).await?;
         session.demand_row_security(&table).await?;
-        let columns = session.columns(&table).await?;
+        let named = self.settings.tenant_column.as_deref().unwrap_or(TENANT_COLUMN);
+        let columns = session.columns(&table, named).await?;
         let (tenant, shown) = self.tenant_column(columns)?;
         if tenant.is_none() {
             session.demand_nothing_for_nobody(&table).await?;

@@ -35,11 +35,26 @@ pub(super) struct Described {
     builtin: Option<String>,
     is_enum: bool,
     modifier: i32,
+    is_readable: bool,
+}
+
+impl Described {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        self.is_readable
+    }
 }
 
 impl Column {
     pub(super) fn of(described: Described) -> Result<Self, String> {
-        let Described { name, builtin, is_enum, modifier } = described;
+        let Described { name, builtin, is_enum, modifier, is_readable: _ } = described;
         let kind = match builtin.as_deref() {
             Some("bool") => CellKind::Boolean,
             Some("int2") => CellKind::Int16,

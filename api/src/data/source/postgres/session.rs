@@ -28,12 +28,13 @@ const GUARDED: &str = "SELECT pg_catalog.row_security_active($1::pg_catalog.int8
      session_user) OR pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')))";
 const COLUMNS: &str = "SELECT a.attname::pg_catalog.text AS name, \
      CASE WHEN n.nspname = 'pg_catalog' THEN b.typname::pg_catalog.text END AS builtin, b.typtype = 'e' AS is_enum, \
-     CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS modifier FROM pg_catalog.pg_attribute a \
+     CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS modifier, \
+     pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable FROM pg_catalog.pg_attribute a \
      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
      JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
      JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace \
      WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped \
-     AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum";
+     ORDER BY a.attnum";
 
 /// A connection in its only transaction.
 pub(super) struct Session(PgConnection);
@@ -78,6 +79,29 @@ impl Session {
         }
     }
 
+    /// Makes sure that what is checked is what is read: rows are selected by name, and another table could take that name in
+    /// between. The lock that the statement takes keeps the name where it is until the transaction ends.
+    pub(super) async fn hold(
+        &mut self,
+        table: Found,
+        schema: &str,
+        dataset: &DatasetName,
+    ) -> Result<Found, SourceError> {
+        let statement = format!("SELECT FROM {} LIMIT 0", table.quoted());
+        sqlx::query(AssertSqlSafe(statement)).persistent(false).execute(&mut self.0).await.map_err(
+            |error| match said(error) {
+                SourceError::Broken { detail, .. } => broken(format!("{detail}; GRANT SELECT on what is to be served")),
+                error => error,
+            },
+        )?;
+        let held = self.table(schema, dataset).await?;
+        if held.oid == table.oid {
+            Ok(held)
+        } else {
+            Err(SourceError::Unreachable(format!("{schema}.{dataset} was replaced just now")))
+        }
+    }
+
     /// Refuses a table or a role for which policies do not count.
     pub(super) async fn demand_row_security(&mut self, table: &Found) -> Result<(), SourceError> {
         let (active, above): (bool, bool) =
@@ -119,11 +143,19 @@ impl Session {
         Ok(())
     }
 
-    /// The columns that the role may read, in the table's order.
-    pub(super) async fn columns(&mut self, table: &Found) -> Result<Vec<Column>, SourceError> {
+    /// The columns that the role may read, in the table's order. `tenant` is the name of the one that says whose a row is.
+    pub(super) async fn columns(&mut self, table: &Found, tenant: &str) -> Result<Vec<Column>, SourceError> {
         let described: Vec<Described> =
             sqlx::query_as(COLUMNS).persistent(false).bind(table.oid).fetch_all(&mut self.0).await.map_err(said)?;
-        described.into_iter().map(|column| Column::of(column).map_err(broken)).collect()
+        // One that tells whose a row is and may not be read would leave the rows unchecked.
+        if let Some(hidden) = described.iter().find(|column| column.is(tenant) && !column.is_readable()) {
+            return Err(broken(format!(
+                "column {:?} names the tenant and may not be read: GRANT SELECT on it",
+                hidden.name()
+            )));
+        }
+        let readable = described.into_iter().filter(Described::is_readable);
+        readable.map(|column| Column::of(column).map_err(broken)).collect()
     }
 
     /// The rows, one after another: whoever stops asking stops the reading.
