@@ -6,6 +6,9 @@ use clap::Args;
 use kyros_shared_config::{KeySource, PublicUrl, ServiceAccountName, verifier::USER_AUDIENCE};
 use serde::Deserialize;
 
+/// Memory for datasets when nothing else is said, in MiB.
+pub const FRAME_CACHE_MIB: usize = 512;
+
 /// The API.
 #[derive(Debug, Clone, Args)]
 pub struct ApiSettings {
@@ -74,7 +77,7 @@ pub struct ApiSettings {
     pub query_concurrency: usize,
 
     /// Memory for datasets, in MiB; one tenant has at most half of it.
-    #[arg(long, env = "KYROS_FRAME_CACHE_MIB", default_value_t = 512)]
+    #[arg(long, env = "KYROS_FRAME_CACHE_MIB", default_value_t = FRAME_CACHE_MIB)]
     pub frame_cache_mib: usize,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kyros_metadata::{Access, Reader};
 use kyros_shared_config::{
     Issuer, PublicUrl, Secret, TenantScope, UserIdentity, UserVerifier, VerifyError, Workload, clock::unix_now,
-    headers::CookieNames,
+    headers::CookieNames, verifier::LEEWAY,
 };
 
 use crate::{
@@ -82,11 +82,14 @@ impl App {
         self.workloads.any(token).await
     }
 
-    /// Whether a verified token is still good for what it names: the grant is there and the session was not ended.
+    /// Whether a verified token is still good for what it names: it has not expired, the grant is there and the session was not
+    /// ended.
     pub(crate) fn stands(&self, scope: &TenantScope) -> bool {
         let snapshot = self.metadata.snapshot();
         let granted = snapshot.still_granted(scope.tenant(), scope.tenant_uid(), scope.dashboard()).is_some();
-        granted && !self.revoker.is_revoked(scope)
+        // Of what has expired the revoker knows nothing any more.
+        let is_alive = unix_now() < scope.expires_at() + LEEWAY;
+        is_alive && granted && !self.revoker.is_revoked(scope)
     }
 
     /// How old the read model is, in seconds since its writer last confirmed it.

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use kyros_api::{Api, ApiSettings};
+use kyros_api::{Api, ApiSettings, settings::FRAME_CACHE_MIB};
 use kyros_controller::{
     ProjectSettings, Projector, directory,
     project::{CONFIRM_EVERY, Source},
@@ -31,9 +31,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    data::{PATIENCE, make_demo},
+    data::make_demo,
     output::{Steps, bold},
 };
+
+/// How long a part may take to become reachable at the start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Nobody gets a new token while the manifests could not be read for this long, in seconds.
 const PROJECTION_MAX_AGE: i64 = 900;
@@ -216,7 +219,7 @@ fn api_settings(args: &UpArgs, public_url: &PublicUrl, project: &ProjectSettings
         projection_max_age: PROJECTION_MAX_AGE,
         workload_dir: Some(args.state.join("workloads")),
         query_concurrency: std::thread::available_parallelism().map_or(2, usize::from),
-        frame_cache_mib: 1024,
+        frame_cache_mib: FRAME_CACHE_MIB,
     }
 }
 

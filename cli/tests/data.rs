@@ -211,8 +211,14 @@ fn an_export_can_be_imported_again_as_what_it_was() {
     for name in ["out.parquet", "out.ndjson", "out.csv"] {
         let said = out(&place.export(&place.path(name), &[]));
         assert!(said.starts_with("60,000 rows are in "), "more than a client gets at once: {said}");
-        out(&place.import(&place.path(name), &[]));
+        let imported = out(&place.import(&place.path(name), &[]));
+        for kind in ["integer", "string", "float", "datetime"] {
+            assert!(imported.contains(kind), "{name}: no {kind} in {imported}");
+        }
     }
+    let loud = place.path("OUT.CSV");
+    out(&place.export(&loud, &[]));
+    assert_eq!(std::fs::read(&loud).unwrap(), std::fs::read(place.path("out.csv")).unwrap());
     let last = std::fs::read_to_string(place.path("out.csv")).unwrap();
     assert_eq!(last.replace("\r\n", "\n"), csv);
     assert!(failure(&place.export(&place.path("out.xlsx"), &[]), 2).contains("add --format"));

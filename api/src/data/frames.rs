@@ -15,12 +15,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 
 use super::{
     DataError,
     quota::QuotaCache,
-    source::{Fetched, Place, Source, SourceError, Version},
+    source::{Fetched, Origin, Place, Source, SourceError, Version},
 };
 use crate::engine::Table;
 
@@ -29,8 +28,8 @@ use crate::engine::Table;
 const REFRESH_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a request waits for the first version.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
-/// Sources that are read at the same time: each read holds a file and the table made of it.
-const READS_AT_ONCE: usize = 4;
+/// What an entry costs without a table, in bytes.
+const OVERHEAD: usize = 1024;
 
 /// A dataset, loaded.
 #[derive(Clone)]
@@ -42,13 +41,12 @@ pub(crate) struct Loaded {
 /// The datasets in memory.
 pub(crate) struct Frames {
     slots: QuotaCache<Place, Arc<Slot>>,
-    reads: Arc<Semaphore>,
 }
 
 /// What is known of one dataset.
 struct Slot {
     /// Where it comes from. From elsewhere it is another dataset, of which nothing is known yet.
-    source: Arc<dyn Source>,
+    origin: Arc<Origin>,
     state: ArcSwap<State>,
     refreshing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -97,8 +95,6 @@ impl State {
     }
 
     fn bytes(&self) -> usize {
-        /// What an entry costs without a table.
-        const OVERHEAD: usize = 1024;
         OVERHEAD + self.good.as_ref().map_or(0, |loaded| loaded.table.estimated_size())
     }
 }
@@ -106,18 +102,24 @@ impl State {
 impl Frames {
     /// Keeps at most so many bytes, as the engine estimates them, of one tenant and of all.
     pub(crate) fn new(per_tenant: usize, total: usize) -> Self {
-        Self { slots: QuotaCache::new(per_tenant, total), reads: Arc::new(Semaphore::new(READS_AT_ONCE)) }
+        Self { slots: QuotaCache::new(per_tenant, total) }
     }
 
     /// The dataset as the source has it now, or as it last was good.
-    pub(crate) async fn load(self: &Arc<Self>, place: &Place, source: &Arc<dyn Source>) -> Result<Loaded, DataError> {
-        let slot = self.slots.get(place.tenant(), place).filter(|slot| Arc::ptr_eq(&slot.source, source));
-        let slot = slot.unwrap_or_else(|| self.open(place, source.clone()));
+    pub(crate) async fn load(self: &Arc<Self>, place: &Place, origin: &Arc<Origin>) -> Result<Loaded, DataError> {
+        let slot = self.slots.get(place.tenant(), place).filter(|slot| Arc::ptr_eq(&slot.origin, origin));
+        let slot = slot.unwrap_or_else(|| self.open(place, origin.clone()));
         let state = slot.state.load_full();
-        if state.is_believed(source.as_ref()) {
+        if state.is_believed(origin.source.as_ref()) {
             return state.answer();
         }
-        let patience = if state.good.is_some() { REFRESH_PATIENCE } else { FIRST_PATIENCE };
+        let is_under_way = slot.refreshing.try_lock().is_err();
+        let patience = match (&state.good, is_under_way) {
+            // Whoever asked first waits a moment for what is newer; nobody waits behind that.
+            (Some(loaded), true) => return Ok(loaded.clone()),
+            (Some(_), false) => REFRESH_PATIENCE,
+            (None, _) => FIRST_PATIENCE,
+        };
         let refresh = self.clone().refresh(place.clone(), slot.clone());
         // In time or not: what is known by then is the answer.
         let _ = tokio::time::timeout(patience, refresh).await;
@@ -129,8 +131,8 @@ impl Frames {
         self.slots.bytes()
     }
 
-    fn open(&self, place: &Place, source: Arc<dyn Source>) -> Arc<Slot> {
-        let slot = Arc::new(Slot { source, state: ArcSwap::default(), refreshing: Arc::default() });
+    fn open(&self, place: &Place, origin: Arc<Origin>) -> Arc<Slot> {
+        let slot = Arc::new(Slot { origin, state: ArcSwap::default(), refreshing: Arc::default() });
         self.slots.put(place.tenant(), place.clone(), slot.clone(), State::default().bytes());
         slot
     }
@@ -138,14 +140,14 @@ impl Frames {
     /// Asks the source once, however many want to know, and goes on when whoever asked first has gone away.
     async fn refresh(self: Arc<Self>, place: Place, slot: Arc<Slot>) {
         let turn = slot.refreshing.clone().lock_owned().await;
-        if slot.state.load().is_believed(slot.source.as_ref()) {
+        if slot.state.load().is_believed(slot.origin.source.as_ref()) {
             return;
         }
         let task = tokio::spawn(async move {
             let _turn = turn;
             let before = slot.state.load_full();
-            let asked = match self.reads.acquire().await {
-                Ok(_permit) => slot.source.fetch(place.clone(), before.seen.clone()).await,
+            let asked = match slot.origin.reads.acquire().await {
+                Ok(_permit) => slot.origin.source.fetch(place.clone(), before.seen.clone()).await,
                 Err(closed) => Err(SourceError::Unreachable(closed.to_string())),
             };
             let after = before.after(self.refuse_too_large(asked));
@@ -160,11 +162,12 @@ impl Frames {
     /// A table that no budget has room for would be read again by every request.
     fn refuse_too_large(&self, asked: Result<Option<Fetched>, SourceError>) -> Result<Option<Fetched>, SourceError> {
         let Ok(Some(Fetched { version, table })) = asked else { return asked };
-        let (bytes, most) = (table.estimated_size(), self.slots.largest());
-        if bytes < most {
+        let (bytes, most) = (OVERHEAD + table.estimated_size(), self.slots.largest());
+        if bytes <= most {
             return Ok(Some(Fetched { version, table }));
         }
-        let detail = format!("takes {bytes} bytes of memory, of at most {most}: raise --frame-cache-mib");
+        let detail =
+            format!("takes {bytes} bytes of memory, of at most {most}: raise KYROS_FRAME_CACHE_MIB of the API");
         Err(SourceError::Broken { version: Some(version), detail })
     }
 }
@@ -187,7 +190,7 @@ fn report(place: &Place, before: &State, after: &State) {
 mod tests {
     use std::{collections::VecDeque, sync::Mutex};
 
-    use futures_util::future::BoxFuture;
+    use futures_util::{FutureExt as _, future::BoxFuture};
 
     use super::*;
     use crate::testing::scope;
@@ -249,8 +252,8 @@ mod tests {
         Arc::new(Frames::new(1 << 20, 1 << 20))
     }
 
-    async fn rows_of(frames: &Arc<Frames>, source: &Arc<dyn Source>) -> Option<usize> {
-        frames.load(&place(), source).await.ok().map(|loaded| loaded.table.rows())
+    async fn rows_of(frames: &Arc<Frames>, origin: &Arc<Origin>) -> Option<usize> {
+        frames.load(&place(), origin).await.ok().map(|loaded| loaded.table.rows())
     }
 
     #[tokio::test]
@@ -259,7 +262,7 @@ mod tests {
             [rows("1", 1), broken("2"), Ok(None), rows("3", 3), Err(SourceError::Absent), rows("4", 4)],
             Duration::ZERO,
         );
-        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        let (frames, source) = (frames(), Origin::new(scripted.clone()));
         let mut seen = Vec::new();
         for _ in 0..6 {
             seen.push(rows_of(&frames, &source).await);
@@ -271,9 +274,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_source_that_hangs_holds_up_nobody_who_reads_another() {
+        let hanging = Origin::new(Scripted::new([], Duration::from_mins(10)));
+        let frames = frames();
+        let stuck = (0..16).map(|number| {
+            let (frames, hanging) = (frames.clone(), hanging.clone());
+            let place = Place::new(&scope("acme", "clv"), &format!("d{number}").parse().unwrap());
+            tokio::spawn(async move { frames.load(&place, &hanging).await.is_ok() })
+        });
+        let stuck: Vec<_> = stuck.collect();
+        tokio::task::yield_now().await;
+        let well = Origin::new(Scripted::new([rows("1", 1)], Duration::ZERO));
+        assert_eq!(rows_of(&frames, &well).await, Some(1));
+        for task in stuck {
+            task.abort();
+        }
+    }
+
+    #[tokio::test]
     async fn another_source_is_another_dataset() {
-        let sources: [Arc<dyn Source>; 2] =
-            [Scripted::new([rows("same", 1)], Duration::ZERO), Scripted::new([rows("same", 2)], Duration::ZERO)];
+        let sources = [1, 2].map(|count| Origin::new(Scripted::new([rows("same", count)], Duration::ZERO)));
         let frames = frames();
         assert_eq!(rows_of(&frames, &sources[0]).await, Some(1));
         assert_eq!(rows_of(&frames, &sources[1]).await, Some(2), "also where the versions bear one name");
@@ -281,8 +301,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_was_good_is_unavailable() {
-        let source: Arc<dyn Source> =
-            Scripted::new([broken("1"), Err(SourceError::Unreachable("down".to_owned()))], Duration::ZERO);
+        let down = Err(SourceError::Unreachable("down".to_owned()));
+        let source = Origin::new(Scripted::new([broken("1"), down], Duration::ZERO));
         let frames = frames();
         for _ in 0..2 {
             assert!(matches!(frames.load(&place(), &source).await, Err(DataError::Broken(_))));
@@ -292,9 +312,11 @@ mod tests {
     #[tokio::test]
     async fn reading_a_newer_version_holds_nobody_up() {
         let scripted = Scripted::new([rows("1", 1), rows("2", 2)], 4 * REFRESH_PATIENCE);
-        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        let (frames, source) = (frames(), Origin::new(scripted.clone()));
         assert_eq!(rows_of(&frames, &source).await, Some(1));
         assert_eq!(rows_of(&frames, &source).await, Some(1), "the newer one is not waited for");
+        let others = futures_util::future::join_all((0..100).map(|_| rows_of(&frames, &source)));
+        assert_eq!(others.now_or_never().expect("nobody waits behind who asked first"), vec![Some(1); 100]);
         tokio::time::sleep(5 * REFRESH_PATIENCE).await;
         assert_eq!(rows_of(&frames, &source).await, Some(2));
     }
@@ -303,7 +325,7 @@ mod tests {
     async fn however_many_ask_the_source_is_asked_once() {
         let mut scripted = Scripted::new([rows("1", 1)], Duration::from_millis(50));
         Arc::get_mut(&mut scripted).unwrap().believed_for = Duration::from_mins(1);
-        let (frames, source): (_, Arc<dyn Source>) = (frames(), scripted.clone());
+        let (frames, source) = (frames(), Origin::new(scripted.clone()));
         let loads = (0..64).map(|_| rows_of(&frames, &source));
         assert_eq!(futures_util::future::join_all(loads).await, vec![Some(1); 64]);
         assert_eq!(scripted.asked_with.lock().unwrap().len(), 1);
@@ -312,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_table_that_no_budget_has_room_for_is_refused_and_not_read_again() {
         let scripted = Scripted::new([rows("1", 50_000)], Duration::ZERO);
-        let source: Arc<dyn Source> = scripted.clone();
+        let source = Origin::new(scripted.clone());
         let frames = Arc::new(Frames::new(10_000, 10_000));
         assert_eq!(rows_of(&frames, &source).await, None);
         assert_eq!(rows_of(&frames, &source).await, None);

@@ -50,6 +50,11 @@ pub(crate) struct Entered {
     _present: OwnedSemaphorePermit,
 }
 
+/// One large answer too many.
+pub(crate) fn too_many_streams() -> DataError {
+    DataError::TooMany { of: TooMany::Streams, retry_after: COME_AGAIN }
+}
+
 impl Lanes {
     /// The tenant's lane under these limits.
     pub(crate) fn of(&self, tenant: &TenantId, limits: Limits) -> Arc<Lane> {
@@ -105,10 +110,14 @@ impl Lane {
         }
     }
 
+    /// Whether there is room for another one, before anything is computed for it.
+    pub(crate) fn may_stream(&self) -> Result<(), DataError> {
+        self.stream().map(drop)
+    }
+
     /// The right to an answer that is sent piece by piece.
     pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, DataError> {
-        let busy = |_| DataError::TooMany { of: TooMany::Streams, retry_after: COME_AGAIN };
-        self.streams.clone().try_acquire_owned().map_err(busy)
+        self.streams.clone().try_acquire_owned().map_err(|_| too_many_streams())
     }
 }
 

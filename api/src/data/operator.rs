@@ -10,12 +10,12 @@ use cap_std::{
 };
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, crypto::random_id};
 
-use super::source::{DashboardFolder, open_plain_dir};
+use super::source::{DashboardFolder, open_dataset, open_plain_dir};
 use crate::engine::{self, Format, Outline, Table};
 
-/// Which dataset.
+/// A dataset by its names. No scope stands behind it, unlike the place that a client's token gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct NamedDataset {
     /// Whose it is.
     pub tenant: TenantId,
     /// The dashboard that reads it.
@@ -24,7 +24,7 @@ pub struct Place {
     pub dataset: DatasetName,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for NamedDataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} for {}", self.dataset, self.tenant, self.dashboard)
     }
@@ -34,7 +34,7 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub struct Listed {
     /// Which one.
-    pub place: Place,
+    pub place: NamedDataset,
     /// The format of its file.
     pub format: Format,
     /// The size of its file in bytes.
@@ -46,11 +46,11 @@ pub struct Listed {
 }
 
 /// Makes a table a tenant's dataset, and says whether there was an older version. It takes effect as a whole: readers see
-/// the old one or the new one.
-pub fn publish(data_dir: &Path, place: &Place, table: &Table) -> Result<bool, engine::Error> {
+/// the old one or the new one. An error may come after that, when the disk cannot be told to keep it.
+pub fn publish(data_dir: &Path, place: &NamedDataset, table: &Table) -> Result<bool, engine::Error> {
     let folder = make_folder(data_dir, place)?;
     let replaced = folder.open(&place.dataset)?.is_some();
-    let Place { dataset, .. } = place;
+    let NamedDataset { dataset, .. } = place;
     // Hidden, so that no reader takes it for a dataset; in the same folder, so that the rename is atomic.
     let temporary = format!(".{dataset}-{}", random_id());
     let written = (|| {
@@ -68,12 +68,10 @@ pub fn publish(data_dir: &Path, place: &Place, table: &Table) -> Result<bool, en
 }
 
 /// Opens a dataset's file; `None` when there is none.
-pub fn open(data_dir: &Path, place: &Place) -> io::Result<Option<(File, Format)>> {
-    let folder = tenants(data_dir)
-        .and_then(|tenants| open_plain_dir(&tenants, place.tenant.as_str()))
-        .and_then(|tenant| open_plain_dir(&tenant, place.dashboard.as_str()));
-    match folder {
-        Ok(folder) => Ok(DashboardFolder(folder).open(&place.dataset)?.map(|found| (found.file, found.format))),
+pub fn open(data_dir: &Path, named: &NamedDataset) -> io::Result<Option<(File, Format)>> {
+    let NamedDataset { tenant, dashboard, dataset } = named;
+    match open_dataset(&data_dir.join("tenants"), tenant, dashboard, dataset) {
+        Ok(found) => Ok(Some((found.file, found.format))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -88,7 +86,7 @@ pub fn list(data_dir: &Path, tenant: Option<&TenantId>) -> io::Result<Vec<Listed
             let datasets = names.iter().filter_map(|name| name.split('.').next()?.parse().ok());
             let folder = DashboardFolder(folder);
             for dataset in datasets.collect::<BTreeSet<DatasetName>>() {
-                let place = Place { tenant: tenant.clone(), dashboard: dashboard.clone(), dataset };
+                let place = NamedDataset { tenant: tenant.clone(), dashboard: dashboard.clone(), dataset };
                 found.extend(listed(&folder, place)?);
             }
         }
@@ -96,7 +94,7 @@ pub fn list(data_dir: &Path, tenant: Option<&TenantId>) -> io::Result<Vec<Listed
     Ok(found)
 }
 
-fn listed(folder: &DashboardFolder, place: Place) -> io::Result<Option<Listed>> {
+fn listed(folder: &DashboardFolder, place: NamedDataset) -> io::Result<Option<Listed>> {
     let Some(found) = folder.open(&place.dataset)? else { return Ok(None) };
     let metadata = found.file.metadata()?;
     let outline = match found.format {
@@ -133,7 +131,7 @@ fn names(folder: &Dir) -> io::Result<BTreeSet<String>> {
 }
 
 /// The dashboard's folder of a tenant, made if it is not there yet.
-fn make_folder(data_dir: &Path, place: &Place) -> io::Result<DashboardFolder> {
+fn make_folder(data_dir: &Path, place: &NamedDataset) -> io::Result<DashboardFolder> {
     std::fs::create_dir_all(data_dir.join("tenants"))?;
     let mut folder = tenants(data_dir)?;
     for name in [place.tenant.as_str(), place.dashboard.as_str()] {
@@ -154,48 +152,48 @@ fn make_folder(data_dir: &Path, place: &Place) -> io::Result<DashboardFolder> {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, path::PathBuf};
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
 
     use super::*;
 
     /// A data folder that goes away with its test.
-    struct Data(PathBuf);
+    struct Data(TempDir);
 
     impl Data {
         fn new() -> Self {
-            Self(std::env::temp_dir().join(format!("kyros-{}", random_id())))
+            Self(TempDir::new().unwrap())
         }
 
-        fn publish(&self, place: &Place, csv: &str) -> Result<bool, engine::Error> {
-            publish(&self.0, place, &Table::from_bytes(csv.into(), Format::Csv)?)
+        fn path(&self) -> &Path {
+            self.0.path()
+        }
+
+        fn publish(&self, named: &NamedDataset, csv: &str) -> Result<bool, engine::Error> {
+            publish(self.path(), named, &Table::from_bytes(csv.into(), Format::Csv)?)
         }
 
         fn names(&self, tenant: Option<&str>) -> Vec<String> {
             let tenant = tenant.map(|tenant| tenant.parse().unwrap());
-            list(&self.0, tenant.as_ref()).unwrap().into_iter().map(|listed| listed.place.to_string()).collect()
+            list(self.path(), tenant.as_ref()).unwrap().into_iter().map(|listed| listed.place.to_string()).collect()
         }
     }
 
-    impl Drop for Data {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn place(tenant: &str, dashboard: &str, dataset: &str) -> Place {
+    fn place(tenant: &str, dashboard: &str, dataset: &str) -> NamedDataset {
         let (tenant, dashboard) = (tenant.parse().unwrap(), dashboard.parse().unwrap());
-        Place { tenant, dashboard, dataset: dataset.parse().unwrap() }
+        NamedDataset { tenant, dashboard, dataset: dataset.parse().unwrap() }
     }
 
     #[test]
     fn a_published_table_replaces_the_older_one_and_leaves_no_litter() {
         let (data, place) = (Data::new(), place("acme", "clv", "orders"));
-        assert!(open(&data.0, &place).is_ok_and(|found| found.is_none()));
+        assert!(open(data.path(), &place).is_ok_and(|found| found.is_none()));
         assert!(!data.publish(&place, "a\n1\n").unwrap());
         assert!(data.publish(&place, "a\n1\n2\n").unwrap());
-        let (file, format) = open(&data.0, &place).unwrap().unwrap();
+        let (file, format) = open(data.path(), &place).unwrap().unwrap();
         assert_eq!(Table::from_file(file, format).unwrap().rows(), 2);
-        assert_eq!(std::fs::read_dir(data.0.join("tenants/acme/clv")).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(data.path().join("tenants/acme/clv")).unwrap().count(), 1);
     }
 
     #[test]
@@ -206,7 +204,7 @@ mod tests {
         {
             data.publish(&place(tenant, dashboard, dataset), "a\n1\n").unwrap();
         }
-        let tenants = data.0.join("tenants");
+        let tenants = data.path().join("tenants");
         std::fs::write(tenants.join("acme/clv/raw.csv"), "a\n1\n").unwrap();
         std::fs::write(tenants.join("acme/clv/orders.csv"), "a\n1\n").unwrap();
         std::fs::write(tenants.join("acme/clv/notes.txt"), "no dataset").unwrap();
@@ -218,7 +216,7 @@ mod tests {
         assert_eq!(data.names(Some("acme")), acme);
         assert_eq!(data.names(None), [&acme[..], &["orders of globex for clv"]].concat());
         assert!(data.names(Some("initech")).is_empty());
-        let listed = list(&data.0, None).unwrap();
+        let listed = list(data.path(), None).unwrap();
         assert!(listed[0].outline.is_err());
         assert_eq!((listed[1].format, listed[1].outline.as_ref().unwrap().unwrap().rows), (Format::Parquet, 1));
         assert_eq!((listed[2].format, listed[2].outline.as_ref().unwrap()), (Format::Csv, &None));
@@ -228,9 +226,9 @@ mod tests {
     fn nothing_is_published_through_a_link() {
         let data = Data::new();
         data.publish(&place("globex", "clv", "orders"), "a\n1\n").unwrap();
-        symlink("globex", data.0.join("tenants/acme")).unwrap();
+        symlink("globex", data.path().join("tenants/acme")).unwrap();
         assert!(data.publish(&place("acme", "clv", "stolen"), "a\n1\n").is_err());
-        assert!(open(&data.0, &place("acme", "clv", "orders")).unwrap().is_none());
+        assert!(open(data.path(), &place("acme", "clv", "orders")).unwrap().is_none());
         assert_eq!(data.names(None), ["orders of globex for clv"]);
     }
 }

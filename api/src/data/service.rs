@@ -13,14 +13,15 @@ use std::{
 use axum::body::Body;
 use kyros_metadata::Limits;
 use kyros_shared_config::{SourceName, TenantId};
+use tokio::sync::Semaphore;
 
 use super::{
     DataError,
     answers::{AnswerKey, Answers, Computed, Whole},
     frames::{Frames, Loaded},
-    lanes::{Lane, Lanes},
+    lanes::{self, Lane, Lanes},
     pieces::{self, Pieces},
-    source::{LocalFolder, Place, Source},
+    source::{LocalFolder, Origin, Place, SourceError},
     sources::{Sources, SourcesError},
     turns::Turns,
 };
@@ -32,6 +33,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// How much of it one tenant can have.
 const ANSWER_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
+/// Answers of all tenants that are sent piece by piece at the same time: each holds its rows in memory.
+const STREAMS: usize = 16;
 /// Answers with more cells are sent piece by piece.
 const WHOLE_CELLS: usize = 256 * 1024;
 /// So are those that turn out to be longer, in bytes.
@@ -50,6 +53,7 @@ pub(crate) struct DataService {
     answers: Arc<Answers>,
     lanes: Lanes,
     turns: Turns,
+    streams: Arc<Semaphore>,
     counts: Counts,
 }
 
@@ -71,17 +75,18 @@ impl DataService {
         frame_bytes: usize,
     ) -> Result<Self, SourcesError> {
         Ok(Self {
-            sources: Sources::open(Arc::new(LocalFolder::new(data_dir)), sources)?,
+            sources: Sources::open(Arc::new(LocalFolder::new(data_dir, frame_bytes as u64 / 2)), sources)?,
             frames: Arc::new(Frames::new(frame_bytes / 2, frame_bytes)),
             answers: Arc::new(Answers::new(ANSWER_BYTES_PER_TENANT, ANSWER_BYTES)),
             lanes: Lanes::default(),
             turns: Turns::new(concurrency),
+            streams: Arc::new(Semaphore::new(STREAMS)),
             counts: Counts::default(),
         })
     }
 
     /// The source of that name. A name that the operator has not set up is no other source.
-    pub(crate) fn source(&self, name: Option<&SourceName>) -> Result<Arc<dyn Source>, DataError> {
+    pub(crate) fn source(&self, name: Option<&SourceName>) -> Result<Arc<Origin>, DataError> {
         self.sources.of(name).map_err(|error| DataError::Broken(error.to_string()))
     }
 
@@ -92,14 +97,17 @@ impl DataService {
         Ok(lane)
     }
 
-    /// Whether there is such a dataset now.
-    pub(crate) async fn exists(&self, place: Place, source: &Arc<dyn Source>) -> Result<bool, DataError> {
-        source.exists(place).await.map_err(|error| DataError::Broken(error.to_string()))
+    /// Whether there is such a dataset now that can be served: one that is broken concerns no other.
+    pub(crate) async fn exists(&self, place: Place, origin: &Origin) -> Result<bool, DataError> {
+        match origin.source.exists(place).await {
+            Err(SourceError::Broken { .. }) => Ok(false),
+            exists => exists.map_err(|error| DataError::Broken(error.to_string())),
+        }
     }
 
     /// The dataset as it is now.
-    pub(crate) async fn load(&self, place: &Place, source: &Arc<dyn Source>) -> Result<Loaded, DataError> {
-        self.frames.load(place, source).await
+    pub(crate) async fn load(&self, place: &Place, origin: &Arc<Origin>) -> Result<Loaded, DataError> {
+        self.frames.load(place, origin).await
     }
 
     /// The answer to a query, which must have been made for this very table. One that is sent piece by piece ends when the
@@ -111,12 +119,15 @@ impl DataService {
         table: Table,
         page: Page,
         encoding: Encoding,
-        stands: impl Fn() -> bool + Send + 'static,
+        stands: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Reply, DataError> {
         let key = AnswerKey { place: place.clone(), page: page.key(), encoding };
         if let Some(whole) = self.answers.get(&key) {
             self.counts.kept.fetch_add(1, Ordering::Relaxed);
             return Ok(Reply::Whole(whole));
+        }
+        if page.most_cells() > WHOLE_CELLS {
+            lane.may_stream().inspect_err(|error| self.count(error))?;
         }
         self.counts.computed.fetch_add(1, Ordering::Relaxed);
         let computed = self.answers.compute(key, || compute(lane.clone(), self.turns.clone(), table, page, encoding));
@@ -124,10 +135,13 @@ impl DataService {
         match computed.inspect_err(|error| self.count(error))? {
             Computed::Whole(whole) => Ok(Reply::Whole(whole)),
             Computed::Large(answer) => {
-                let permit = lane.stream().inspect_err(|error| self.count(error))?;
+                let full = |_| lanes::too_many_streams();
+                let ours = self.streams.clone().try_acquire_owned().map_err(full);
+                let permits = ours.and_then(|ours| Ok([lane.stream()?, ours]));
+                let permits = permits.inspect_err(|error| self.count(error))?;
                 let next = answer.next;
                 let (tenant, turns) = (lane.tenant().clone(), self.turns.clone());
-                let pieces = Pieces { answer, encoding, tenant, turns, permit, stall: pieces::STALL };
+                let pieces = Pieces { answer, encoding, tenant, turns, permits, stall: pieces::STALL };
                 let body = pieces::body(pieces, stands);
                 Ok(Reply::Pieces(body, next))
             }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::source::{
-    Source, SourceError,
+    Origin, Source, SourceError,
     bucket::{Azure, Bucket, Provider, S3},
     postgres::{Postgres, PostgresSettings},
 };
@@ -23,7 +23,7 @@ const LOCAL: &str = "local";
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// Why the API does not start: every mistake in the file, not only the first.
+/// Why the API does not start: every mistaken value in the file, or the first thing that is not written as it should be.
 #[derive(Debug, Error)]
 #[error("data sources {path}: {}", .problems.join("; "))]
 pub struct SourcesError {
@@ -35,8 +35,8 @@ pub struct SourcesError {
 
 /// Where datasets come from.
 pub(crate) struct Sources {
-    local: Arc<dyn Source>,
-    named: BTreeMap<SourceName, Arc<dyn Source>>,
+    local: Arc<Origin>,
+    named: BTreeMap<SourceName, Arc<Origin>>,
 }
 
 /// One entry of the file.
@@ -58,6 +58,7 @@ impl fmt::Debug for Sources {
 impl Sources {
     /// The local folder, and what the operator's file names, if there is one.
     pub(crate) fn open(local: Arc<dyn Source>, file: Option<&Path>) -> Result<Self, SourcesError> {
+        let local = Origin::new(local);
         let Some(path) = file else {
             return Ok(Self { local, named: BTreeMap::new() });
         };
@@ -68,11 +69,12 @@ impl Sources {
         for name in named.keys() {
             tracing::info!(%name, "data source");
         }
+        let named = named.into_iter().map(|(name, source)| (name, Origin::new(source))).collect();
         Ok(Self { local, named })
     }
 
     /// The source of that name; without a name the local folder.
-    pub(crate) fn of(&self, name: Option<&SourceName>) -> Result<Arc<dyn Source>, SourceError> {
+    pub(crate) fn of(&self, name: Option<&SourceName>) -> Result<Arc<Origin>, SourceError> {
         match name {
             None => Ok(self.local.clone()),
             Some(name) if name.as_str() == LOCAL => Ok(self.local.clone()),

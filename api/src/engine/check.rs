@@ -38,6 +38,15 @@ impl Page {
         self.query.limit
     }
 
+    /// The most cells that the answer can have.
+    pub fn most_cells(&self) -> usize {
+        let columns = match &self.query.shape {
+            Shape::Rows(columns) => columns.len(),
+            Shape::Groups { keys, figures } => keys.len() + figures.len(),
+        };
+        columns.saturating_mul(self.query.limit as usize)
+    }
+
     /// Whether the length of the whole answer was asked for.
     pub(super) fn wants_total(&self) -> bool {
         self.query.total

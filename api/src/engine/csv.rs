@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use memchr::{memchr, memchr_iter, memchr2};
 use polars::prelude::{
     Column, CsvParseOptions, CsvReadOptions, DataFrame, DataType, PolarsError, PolarsResult, SchemaRef, SerReader,
 };
@@ -20,6 +21,11 @@ use super::infer::dtype_of;
 pub(super) fn read(bytes: &[u8]) -> PolarsResult<DataFrame> {
     // Of no row at all Polars infers that everything is a text.
     let texts = finish(options().with_infer_schema_length(Some(0)), bytes)?;
+    if let Some((line, cells)) = short_record(bytes, texts.width()) {
+        let detail =
+            format!("line {line} has {cells} of {} cells; one that is empty needs its comma, too", texts.width());
+        return Err(PolarsError::ComputeError(detail.into()));
+    }
     let dtypes = dtypes_of(texts.columns())?;
     let others: Vec<_> = (0..dtypes.len()).filter(|&index| dtypes[index] != DataType::String).collect();
     if others.is_empty() {
@@ -45,6 +51,49 @@ fn options() -> CsvReadOptions {
 
 fn finish(options: CsvReadOptions, bytes: &[u8]) -> PolarsResult<DataFrame> {
     options.into_reader_with_file_handle(Cursor::new(bytes)).finish().map_err(|error| without_hints(&error))
+}
+
+/// The first record with fewer cells than there are columns, which Polars would fill with nulls: its line, and how many cells.
+/// Quotes count where RFC 4180 has them, around a whole cell.
+fn short_record(bytes: &[u8], columns: usize) -> Option<(usize, usize)> {
+    let (mut at, mut line, mut begun, mut cells) = (0, 1, (0, 1), 1);
+    while at < bytes.len() {
+        if bytes[at] == b'"' {
+            let end = end_of_quotes(bytes, at);
+            line += memchr_iter(b'\n', &bytes[at..end]).count();
+            at = end;
+        }
+        let next = memchr2(b',', b'\n', &bytes[at..]).map_or(bytes.len(), |offset| at + offset);
+        let (start, first_line) = begun;
+        at = next + 1;
+        if bytes.get(next) == Some(&b',') {
+            cells += 1;
+            continue;
+        }
+        // A blank line is no record, unless there is a single column.
+        if cells < columns && !bytes[start..next].trim_ascii().is_empty() {
+            return Some((first_line, cells));
+        }
+        line += 1;
+        (begun, cells) = ((at, line), 1);
+    }
+    // After a last comma stands a cell that is empty, and the file.
+    let (start, first_line) = begun;
+    let is_open = bytes.last() == Some(&b',') && start < bytes.len();
+    (is_open && cells < columns).then_some((first_line, cells))
+}
+
+/// Where a quoted cell ends, or the file; two quotes in it are one that is meant.
+fn end_of_quotes(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(offset) = bytes.get(at..).and_then(|rest| memchr(b'"', rest)) {
+        at += offset + 1;
+        if bytes.get(at) != Some(&b'"') {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// Polars adds hints for those who call it, and an offset into the part of the file that one thread reads.
@@ -130,6 +179,23 @@ mod tests {
     fn a_row_with_too_many_cells_is_an_error() {
         let error = read(b"a,b\n1,2\n3,4,5\n").unwrap_err().to_string();
         assert!(error.contains("more fields"), "{error}");
+    }
+
+    #[test]
+    fn a_row_with_too_few_cells_is_an_error_and_no_nulls() {
+        for (csv, line, cells) in [
+            ("a,b\n1,2\n3", 3, 1),
+            ("a,b\n1\n3,4\n", 2, 1),
+            ("a,b,c\n\"1\n,\",2,3\n4,\n", 4, 2),
+            ("a,b,c\r\n1,2,3\r\n4,\"say \"\"hi\"\",\"\r\n", 3, 2),
+            ("a,b,c\n1,2,3\n4,", 3, 2),
+        ] {
+            let error = read(csv.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {line} has {cells} of ")), "{csv:?}: {error}");
+        }
+        for csv in ["a,b\n1,2\n\n3,\n", "a\n1\n\n2", "a,b\r\n,\r\n", "a,b\n1,2\n3,", "a,b\n\"x,\ny\",2"] {
+            assert!(read(csv.as_bytes()).is_ok(), "{csv:?}");
+        }
     }
 
     /// Whatever stands in a file, it is read as Polars reads it when it infers from all rows.

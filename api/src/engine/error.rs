@@ -18,6 +18,14 @@ pub enum Error {
         /// What is allowed.
         limit: u64,
     },
+    /// The file has more rows than the engine takes.
+    #[error("the file has {rows} rows, of at most {limit}")]
+    TooManyRows {
+        /// What the file has, or says that it has.
+        rows: u64,
+        /// What is allowed.
+        limit: u64,
+    },
     /// The operating system failed to read or write.
     #[error("the file cannot be read or written")]
     Io(#[from] std::io::Error),
@@ -43,6 +51,11 @@ pub enum Error {
         /// What Polars said.
         detail: String,
     },
+}
+
+/// A failure of ours that Polars did not report.
+pub(super) fn internal(detail: &str) -> Error {
+    Error::Internal { detail: detail.to_owned() }
 }
 
 impl From<PolarsError> for Error {

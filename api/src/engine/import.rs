@@ -5,17 +5,10 @@ use std::fs::File;
 use polars::prelude::{ParquetCompression, ParquetWriter, StatisticsOptions};
 
 use super::error::{Error, working};
-use super::table::{Format, Table};
+use super::table::Table;
 
 /// Rows of a row group: small enough that statistics leave groups out, large enough to compress.
-pub const ROW_GROUP: usize = 128 * 1024;
-
-/// Reads a file's content, and writes its table to another.
-pub fn import_bytes(from: Vec<u8>, format: Format, to: &File) -> Result<Table, Error> {
-    let table = Table::from_bytes(from, format)?;
-    store(&table, to)?;
-    Ok(table)
-}
+pub(super) const ROW_GROUP: usize = 128 * 1024;
 
 /// Writes a table as Parquet, through to the disk. Give it a new file, and rename that into place.
 pub fn store(table: &Table, to: &File) -> Result<(), Error> {
@@ -35,7 +28,7 @@ mod tests {
     use std::io::{Seek, SeekFrom};
 
     use super::*;
-    use crate::engine::schema::Kind;
+    use crate::engine::{Format, schema::Kind};
 
     /// A file without a name.
     fn file() -> File {
@@ -49,7 +42,8 @@ mod tests {
     fn csv_becomes_parquet() {
         let csv = "day,at,n,x,ok,name\n2026-01-31,2026-01-31T09:30:00,1,1.5,true,a\n2026-02-01,,2,,false,\"b,c\"\n";
         let mut to = file();
-        let imported = import_bytes(csv.into(), Format::Csv, &to).unwrap();
+        let imported = Table::from_bytes(csv.into(), Format::Csv).unwrap();
+        store(&imported, &to).unwrap();
         assert_eq!(imported.rows(), 2);
         let kinds: Vec<_> = imported.schema().columns().iter().map(|column| column.kind).collect();
         let expected =
@@ -63,7 +57,7 @@ mod tests {
     #[test]
     fn what_is_no_table_is_refused() {
         for (content, format) in [("", Format::Csv), ("", Format::Parquet), ("PAR1PAR1", Format::Parquet)] {
-            let result = import_bytes(content.into(), format, &file());
+            let result = Table::from_bytes(content.into(), format);
             assert!(matches!(result, Err(Error::Corrupt { .. })), "{content:?}: {result:?}");
         }
     }

@@ -33,7 +33,11 @@ pub(super) fn dtype_of(texts: &StringChunked) -> DataType {
             }
             // Polars infers from a cell as it is in the file, where such a one has quotes inside of quotes.
             None if text.contains('"') => DataType::String,
-            None => infer_field_schema(text, true, false),
+            None => match infer_field_schema(text, true, false) {
+                // A column has microseconds; Polars would cut off what is finer.
+                DataType::Datetime(..) if is_finer(text) => DataType::String,
+                dtype => dtype,
+            },
         };
         // Nothing that comes later makes a text anything else.
         if seen.insert(dtype) && finish_infer_field_schema(&seen) == DataType::String {
@@ -83,7 +87,7 @@ impl Common {
             return None;
         }
         let rest = match rest {
-            [b'.', fraction @ ..] if (1..=9).contains(&digits(fraction)) => &fraction[digits(fraction)..],
+            [b'.', fraction @ ..] if (1..=MICROSECONDS).contains(&digits(fraction)) => &fraction[digits(fraction)..],
             rest => rest,
         };
         match rest {
@@ -92,6 +96,16 @@ impl Common {
             _ => None,
         }
     }
+}
+
+/// Digits of a second's fraction that a column holds.
+const MICROSECONDS: usize = 6;
+
+/// Whether a time has a fraction of a second that microseconds cannot hold.
+fn is_finer(text: &str) -> bool {
+    let fraction = text.rsplit_once('.').map_or("", |(_, fraction)| fraction);
+    let length = digits(fraction.as_bytes());
+    fraction[..length].get(MICROSECONDS..).is_some_and(|rest| rest.bytes().any(|digit| digit != b'0'))
 }
 
 /// How many digits it starts with.
@@ -107,6 +121,19 @@ fn within(text: &[u8], low: u8, high: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_not_cut_to_what_a_column_holds() {
+        let dtype = |text: &str| dtype_of(&StringChunked::from_iter([Some(text)]));
+        for (text, is_time) in [
+            ("2026-01-31T09:30:00.123456", true),
+            ("2026-01-31T09:30:00.123456000Z", true),
+            ("2026-01-31T09:30:00.1234567", false),
+            ("2026-01-31T09:30:00.000000001Z", false),
+        ] {
+            assert_eq!(matches!(dtype(text), DataType::Datetime(..)), is_time, "{text}: {}", dtype(text));
+        }
+    }
 
     #[test]
     fn a_common_shape_is_what_polars_says_it_is() {

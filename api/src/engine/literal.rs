@@ -40,7 +40,7 @@ impl Literal {
         }
     }
 
-    fn parse_text(kind: Kind, text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse_text(kind: Kind, text: &str) -> Result<Self, &'static str> {
         let literal = match kind {
             Kind::Integer => text.parse().ok().map(Self::Integer),
             Kind::Float => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Float),

@@ -10,7 +10,7 @@
 //!
 //! What it cannot promise: Polars reserves the memory that a damaged Parquet page asks for, and where that fails the
 //! process ends (`decode_page_validity`; 2 of 18 000 randomly damaged files). Read a file of unknown origin with
-//! [`import_bytes`] in a process of its own before it is served.
+//! [`Table::from_file`] in a process of its own before it is served.
 //!
 //! ```text
 //! pairs | body ──query──▶ Query ──check──▶ CheckedQuery ─┐
@@ -43,7 +43,7 @@ pub use check::{CheckedQuery, Page, PageKey, validate};
 pub use cursor::{Cursor, Misplaced};
 pub use encode::{Encoder, Encoding, encode};
 pub use error::Error;
-pub use import::{import_bytes, store};
+pub use import::store;
 pub use issue::{Code, Issue, Location};
 pub use outline::{Outline, outline};
 pub use query::Query;

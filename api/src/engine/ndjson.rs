@@ -3,8 +3,10 @@
 //! Only flat objects are taken. That is found out before Polars sees a byte: a list beside a text would become a text
 //! there, and a value that is nested deeply enough would use up the stack, which nothing could catch.
 
+use std::collections::HashSet;
 use std::io::Cursor;
 
+use memchr::memmem::Finder;
 use polars::prelude::{
     Column, DataFrame, DataType, Int32Chunked, Int64Chunked, IntoColumn, JsonFormat, JsonReader, NewChunkedArray,
     PolarsResult, SerReader, StringChunked,
@@ -14,7 +16,6 @@ use serde_json::{Map, Value};
 use super::error::{Error, reading};
 use super::infer::dtype_of;
 use super::literal::Literal;
-use super::query::Scalar;
 use super::schema::Kind;
 use super::table::Format;
 
@@ -27,6 +28,8 @@ pub(super) fn read(mut bytes: Vec<u8>) -> Result<DataFrame, Error> {
             return Err(nested(line, number));
         }
     }
+    let truths = columns_with_truths(&bytes);
+    bytes.reserve_exact(2);
     // Where Polars estimates the length of lines, it steps over the end of a file whose last line is very long.
     bytes.extend_from_slice(b"\n\n");
     reading(Format::NdJson, || {
@@ -34,6 +37,32 @@ pub(super) fn read(mut bytes: Vec<u8>) -> Result<DataFrame, Error> {
         with_times(reader.infer_schema_len(None).finish()?)
     })
     .map_err(|error| located(error, &bytes))
+    .and_then(|frame| refuse_mixed(frame, &truths))
+}
+
+/// The columns with a true or a false.
+fn columns_with_truths(bytes: &[u8]) -> HashSet<String> {
+    let mut found = HashSet::new();
+    let finders = [Finder::new("true"), Finder::new("false")];
+    let may_have = |line: &[u8]| finders.iter().any(|finder| finder.find(line).is_some());
+    for (line, _) in lines(bytes).filter(|(line, _)| may_have(line)) {
+        // What is no object is refused by Polars, too.
+        let members = serde_json::from_slice::<Map<String, Value>>(line).unwrap_or_default();
+        found.extend(members.into_iter().filter(|(_, value)| value.is_boolean()).map(|(column, _)| column));
+    }
+    found
+}
+
+/// Beside numbers Polars makes numbers of true and false, and texts beside texts: neither is what was written.
+fn refuse_mixed(frame: DataFrame, truths: &HashSet<String>) -> Result<DataFrame, Error> {
+    let is_mixed = |column: &&Column| *column.dtype() != DataType::Boolean && truths.contains(column.name().as_str());
+    match frame.columns().iter().find(is_mixed) {
+        None => Ok(frame),
+        Some(column) => {
+            let dtype = "boolean beside other values".to_owned();
+            Err(Error::Unsupported { column: column.name().to_string(), dtype })
+        }
+    }
 }
 
 /// The lines that are not blank, and their numbers.
@@ -117,11 +146,11 @@ fn times(texts: &StringChunked) -> PolarsResult<Option<Column>> {
     };
     let mut values = Vec::with_capacity(texts.len());
     for text in texts.iter() {
-        values.push(match text.map(|text| Literal::parse(kind, &Scalar::Text(text.to_owned()))) {
+        values.push(match text.map(|text| Literal::parse_text(kind, text)) {
             None => None,
             Some(Ok(Literal::Date(days))) => Some(i64::from(days)),
             Some(Ok(Literal::Datetime { micros, .. })) => Some(micros),
-            // Written as a time, but not as ISO 8601 has it: it stays what it is.
+            // Written as a time, but not as our own answers write it: it stays what it is.
             Some(_) => return Ok(None),
         });
     }
@@ -212,12 +241,15 @@ mod tests {
 
     #[test]
     fn a_value_that_fits_nowhere_is_an_error_and_no_null() {
-        for text in ["{\"a\":1}\n{\"a\":true}", "{\"a\":1}\n{\"a\":18446744073709551615}"] {
-            match table(text) {
-                Err(Error::Corrupt { .. } | Error::Unsupported { .. }) => {}
-                Ok(table) => assert_eq!(table.frame().columns()[0].null_count(), 0, "{text}"),
-                Err(other) => panic!("{text}: {other:?}"),
-            }
+        for text in [
+            "{\"a\":1}\n{\"a\":true}",
+            "{\"a\":false}\n{\"a\":1.5}",
+            "{\"a\":true}\n{\"a\":\"x\"}",
+            "{\"a\":1}\n{\"a\":18446744073709551615}",
+        ] {
+            let refused = table(text);
+            assert!(matches!(refused, Err(Error::Corrupt { .. } | Error::Unsupported { .. })), "{text}: {refused:?}");
         }
+        assert_eq!(kinds("{\"a\":true,\"b\":\"true\"}\n{\"a\":null,\"b\":\"1\"}")[0].1, Kind::Boolean);
     }
 }

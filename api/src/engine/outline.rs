@@ -29,13 +29,13 @@ pub fn outline(file: File) -> Result<Outline, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::import_bytes;
+    use crate::engine::{Table, store};
 
     #[test]
     fn a_footer_is_enough_and_has_to_be_there() {
         let path = std::env::temp_dir().join(format!("kyros-outline-{}", std::process::id()));
         let file = File::create(&path).unwrap();
-        import_bytes(b"a,b\n1,2\n3,4\n".to_vec(), Format::Csv, &file).unwrap();
+        store(&Table::from_bytes(b"a,b\n1,2\n3,4\n".to_vec(), Format::Csv).unwrap(), &file).unwrap();
         assert_eq!(outline(File::open(&path).unwrap()).unwrap(), Outline { rows: 2, columns: 2 });
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();

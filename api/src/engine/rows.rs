@@ -5,7 +5,7 @@ use polars::prelude::{
     PrimitiveChunkedBuilder, StringChunkedBuilder, TimeUnit,
 };
 
-use super::error::{Error, working};
+use super::error::{Error, internal, working};
 use super::literal::zone;
 use super::table::Table;
 
@@ -84,10 +84,6 @@ impl TableBuilder {
         })?;
         working(|| Ok(Table::from_frame(frame)))?
     }
-}
-
-fn internal(detail: &str) -> Error {
-    Error::Internal { detail: detail.to_owned() }
 }
 
 impl Column {

@@ -76,16 +76,32 @@ impl Table {
         Self::from_bytes(bytes_of(file, Some(size))?, format)
     }
 
+    /// As [`Table::from_file`], of a file that must not unfold to more than so many bytes. Of Parquet that is known before
+    /// anything is unfolded; CSV unfolds to about what it is.
+    pub fn from_file_within(file: File, format: Format, most: u64) -> Result<Self, Error> {
+        let size = file.metadata()?.len();
+        if format != Format::Parquet && size > most {
+            return Err(Error::TooLarge { size, limit: most });
+        }
+        Self::from_content(bytes_of(file, Some(size))?, format, most)
+    }
+
     /// Reads a file's content.
     pub fn from_bytes(bytes: Vec<u8>, format: Format) -> Result<Self, Error> {
+        Self::from_content(bytes, format, MAX_UNFOLDED_BYTES)
+    }
+
+    fn from_content(bytes: Vec<u8>, format: Format, most: u64) -> Result<Self, Error> {
         let frame = match format {
-            Format::Parquet => parquet(bytes)?,
+            Format::Parquet => parquet(bytes, most.min(MAX_UNFOLDED_BYTES))?,
             Format::Csv => reading(format, || csv::read(&bytes))?,
             Format::NdJson => ndjson::read(bytes)?,
         };
         if frame.width() == 0 {
             return Err(Error::Corrupt { format, detail: "there are no columns".to_owned() });
         }
+        // Also of a CSV: what is imported must be readable as Parquet.
+        few_enough(frame.height() as u64)?;
         reading(format, || Ok(Self::from_frame(frame)))?
     }
 
@@ -155,8 +171,12 @@ pub fn bytes_of(source: impl Read, size: Option<u64>) -> Result<Vec<u8>, Error> 
     Ok(bytes)
 }
 
+fn few_enough(rows: u64) -> Result<(), Error> {
+    if rows > MAX_ROWS { Err(Error::TooManyRows { rows, limit: MAX_ROWS }) } else { Ok(()) }
+}
+
 /// Reads Parquet, once its own description says that it fits.
-fn parquet(bytes: Vec<u8>) -> Result<DataFrame, Error> {
+fn parquet(bytes: Vec<u8>, most: u64) -> Result<DataFrame, Error> {
     let mut reader = ParquetReader::new(Cursor::new(bytes));
     let (rows, size) = reading(Format::Parquet, || {
         let metadata = reader.get_metadata()?;
@@ -173,12 +193,10 @@ fn parquet(bytes: Vec<u8>) -> Result<DataFrame, Error> {
         }
         Ok((rows, size))
     })?;
-    if size > MAX_UNFOLDED_BYTES {
-        return Err(Error::TooLarge { size, limit: MAX_UNFOLDED_BYTES });
+    if size > most {
+        return Err(Error::TooLarge { size, limit: most });
     }
-    if rows > MAX_ROWS {
-        return Err(Error::TooLarge { size: rows, limit: MAX_ROWS });
-    }
+    few_enough(rows)?;
     reading(Format::Parquet, || reader.finish())
 }
 

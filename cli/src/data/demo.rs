@@ -1,9 +1,11 @@
 //! The demo data that the first start makes.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::path::Path;
 
-use anyhow::Context as _;
-use kyros_api::engine::{Format, import_bytes};
+use kyros_api::{
+    engine::{Format, Table},
+    operator::{NamedDataset, publish},
+};
 
 /// Makes the demo tenants' data where there is no data of anybody's yet. What an interrupted start did not get to is made by
 /// the next one.
@@ -25,22 +27,13 @@ pub(crate) fn make_demo(data_dir: &Path, progress: impl Fn(String)) -> anyhow::R
         progress(format!("making demo data {}/{}: {dataset} of {tenant}", index + 1, datasets.len()));
         let mut csv = Vec::new();
         kyros_demo_data::generate(tenant, dataset, &mut csv)?;
-        make_dataset(csv, &file)?;
+        publish(data_dir, &named(tenant, dashboard, dataset)?, &Table::from_bytes(csv, Format::Csv)?)?;
     }
     std::fs::remove_file(&unfinished)?;
     Ok(())
 }
 
-/// Converts CSV to a dataset's file, which is there as a whole or not at all.
-pub(crate) fn make_dataset(csv: Vec<u8>, file: &Path) -> anyhow::Result<()> {
-    let folder = file.parent().context("a dataset's file has a folder")?;
-    std::fs::create_dir_all(folder)?;
-    // Hidden, so that nobody takes it for a dataset.
-    let making = folder.join(format!(".making-{}", kyros_shared_config::crypto::random_id()));
-    let target = File::options().read(true).write(true).create_new(true).open(&making)?;
-    import_bytes(csv, Format::Csv, &target)?;
-    Ok(std::fs::rename(&making, file)?)
+/// A dataset by the names that the generator has for it.
+pub(crate) fn named(tenant: &str, dashboard: &str, dataset: &str) -> anyhow::Result<NamedDataset> {
+    Ok(NamedDataset { tenant: tenant.parse()?, dashboard: dashboard.parse()?, dataset: dataset.parse()? })
 }
-
-/// How long a part may take to become reachable at the start.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

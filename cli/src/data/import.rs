@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use kyros_api::{
     engine::{Format, Schema, Table, bytes_of},
-    operator::{Place, publish},
+    operator::{NamedDataset, publish},
 };
 use kyros_shared_config::DatasetName;
 
@@ -79,7 +79,9 @@ pub(super) fn run(arguments: &ImportArgs) -> anyhow::Result<()> {
     } else {
         steps.now("writing");
         let replaced = publish(&data.data, &place, &table);
-        Some(replaced.with_context(|| format!("{name} was not imported, nothing changed"))?)
+        // The last step tells the disk to keep what is in its place already.
+        let context = || format!("{name} was perhaps not imported, `kyros data ls` shows which version is there");
+        Some(replaced.with_context(context)?)
     };
     steps.finish();
     Ok(output::print(report(&place, &table, replaced).as_bytes())?)
@@ -118,7 +120,7 @@ fn read(file: &Path, format: Format, steps: &Steps) -> anyhow::Result<Table> {
 }
 
 /// What happened, and the columns. `replaced` is nothing where nothing was written.
-fn report(place: &Place, table: &Table, replaced: Option<bool>) -> String {
+fn report(place: &NamedDataset, table: &Table, replaced: Option<bool>) -> String {
     let rows = output::grouped(table.rows() as u64);
     let happened = match replaced {
         None => format!("{rows} rows would be {place}; nothing was written"),

@@ -8,10 +8,10 @@ mod query;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kyros_api::operator::Place;
+use kyros_api::operator::NamedDataset;
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
 
-pub(crate) use demo::{PATIENCE, make_dataset, make_demo};
+pub(crate) use demo::{make_demo, named};
 
 /// Work with tenants' data.
 #[derive(Debug, Subcommand)]
@@ -50,8 +50,8 @@ struct Owner {
 }
 
 impl Owner {
-    fn place(&self, dataset: &DatasetName) -> Place {
-        Place { tenant: self.tenant.clone(), dashboard: self.dashboard.clone(), dataset: dataset.clone() }
+    fn place(&self, dataset: &DatasetName) -> NamedDataset {
+        NamedDataset { tenant: self.tenant.clone(), dashboard: self.dashboard.clone(), dataset: dataset.clone() }
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use kyros_api::{
-    engine::{Answer, Encoding, Issue, Location, Query, Table, encode, run, validate},
-    operator::{Place, open},
+    engine::{Answer, Encoder, Encoding, Issue, Location, Query, Table, encode, run, validate},
+    operator::{NamedDataset, open},
 };
 use kyros_shared_config::DatasetName;
 
@@ -97,7 +97,9 @@ enum AnswerFormat {
 enum FileFormat {
     Json,
     Csv,
+    #[value(alias = "jsonl")]
     Ndjson,
+    #[value(alias = "arrows")]
     Arrow,
     Parquet,
 }
@@ -147,17 +149,10 @@ pub(super) fn export(arguments: &ExportArgs) -> anyhow::Result<()> {
 }
 
 fn encoding_of(file: &Path) -> anyhow::Result<Encoding> {
-    Ok(match file.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => Encoding::Json,
-        Some("csv") => Encoding::Csv,
-        Some("ndjson" | "jsonl") => Encoding::NdJson,
-        Some("arrow" | "arrows") => Encoding::Arrow,
-        Some("parquet") => Encoding::Parquet,
-        _ => {
-            let name = file.display();
-            let message = format!("{name} does not say its format: add --format json, csv, ndjson, arrow or parquet");
-            return Err(misused(message));
-        }
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    FileFormat::from_str(extension, true).map(Encoding::from).map_err(|_| {
+        let name = file.display();
+        misused(format!("{name} does not say its format: add --format json, csv, ndjson, arrow or parquet"))
     })
 }
 
@@ -175,18 +170,19 @@ fn show(asked: &Asked, format: AnswerFormat) -> anyhow::Result<()> {
 
 /// Writes the answer to a file, which is there as a whole or not at all.
 fn write(asked: &Asked, encoding: Encoding, file: &Path) -> anyhow::Result<()> {
-    let answer = asked.answer(u32::MAX)?;
-    let bytes = encode(&answer, encoding)?;
+    let mut encoder = Encoder::new(asked.answer(u32::MAX)?, encoding);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = (|| {
         let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(&bytes)?;
+        while let Some(piece) = encoder.piece()? {
+            temporary.write_all(&piece)?;
+        }
         temporary.as_file().sync_all()?;
         temporary.persist(file).map_err(|error| error.error)?;
         anyhow::Ok(())
     })();
     written.with_context(|| format!("{} was not written", file.display()))?;
-    let (rows, name) = (output::grouped(answer.table.rows() as u64), file.display());
+    let (rows, name) = (output::grouped(encoder.into_answer().table.rows() as u64), file.display());
     Ok(output::print(format!("{rows} rows are in {name} ({})\n", encoding.name()).as_bytes())?)
 }
 
@@ -194,12 +190,15 @@ impl Asked {
     /// The answer, of at most `rows` rows where neither the query nor `--limit` says how many.
     fn answer(&self, rows: u32) -> anyhow::Result<Answer> {
         let place = self.owner.place(&self.dataset);
-        // The API's limits are for clients; an operator's own memory is the operator's.
         let pairs: Vec<_> = url::form_urlencoded::parse(self.query.trim_start_matches('?').as_bytes()).collect();
         let says_limit = pairs.iter().any(|(name, _)| name == "limit");
         let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
         let mut query = query.map_err(|issues| refused(&issues))?;
+        if query.cursor.is_some() {
+            return Err(misused("a cursor leads through the API's pages: give offset, or no limit at all"));
+        }
         query.total = true;
+        // Without a word on it everything is answered: an operator's own memory is the operator's.
         if let Some(limit) = self.limit {
             query.limit = if says_limit { query.limit.min(limit) } else { limit };
         } else if !says_limit {
@@ -207,13 +206,13 @@ impl Asked {
         }
         let table = load(&self.data.data, &place)?;
         let checked = validate(&query, table.schema()).map_err(|issues| refused(&issues))?;
-        // A file on this disk has one version for as long as this takes, so no cursor of another answer is of use.
-        let page = checked.page("").map_err(|_| anyhow!("a cursor is of no use here, give offset"))?;
-        Ok(run(&table, &page)?)
+        // Of the data's version only a cursor knows, and there is none.
+        let page = checked.page("").map_err(|_| anyhow!("a cursor without a query"))?;
+        Ok(Answer { next: None, ..run(&table, &page)? })
     }
 }
 
-fn load(data: &Path, place: &Place) -> anyhow::Result<Table> {
+fn load(data: &Path, place: &NamedDataset) -> anyhow::Result<Table> {
     match open(data, place).with_context(|| format!("{place} cannot be opened"))? {
         Some((file, format)) => Table::from_file(file, format).with_context(|| format!("{place} cannot be read")),
         None => bail!("there is no dataset {place} in {}: kyros data ls shows what there is", data.display()),

@@ -14,7 +14,7 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 use futures_util::future::BoxFuture;
-use kyros_shared_config::DatasetName;
+use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
 
 use super::{Fetched, Place, Source, SourceError, Version};
 use crate::engine::{Format, Table};
@@ -30,6 +30,7 @@ const BELIEVED_FOR: Duration = Duration::from_millis(250);
 /// `data/tenants` on this machine.
 pub(crate) struct LocalFolder {
     tenants: Arc<PathBuf>,
+    most: u64,
 }
 
 /// One tenant's folder for one dashboard.
@@ -48,11 +49,14 @@ struct FileState {
     inode: u64,
     length: u64,
     modified: SystemTime,
+    /// Whatever sets the other time back changes this one; seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 impl LocalFolder {
-    pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { tenants: Arc::new(data_dir.join("tenants")) }
+    /// Files that unfold to more than so many bytes are not read.
+    pub(crate) fn new(data_dir: &Path, most: u64) -> Self {
+        Self { tenants: Arc::new(data_dir.join("tenants")), most }
     }
 }
 
@@ -62,8 +66,8 @@ impl Source for LocalFolder {
     }
 
     fn fetch(&self, place: Place, known: Option<Version>) -> BoxFuture<'static, Result<Option<Fetched>, SourceError>> {
-        let tenants = self.tenants.clone();
-        Box::pin(blocking(move || fetch(&tenants, &place, known.as_ref())))
+        let (tenants, most) = (self.tenants.clone(), self.most);
+        Box::pin(blocking(move || fetch(&tenants, &place, known.as_ref(), most)))
     }
 
     fn exists(&self, place: Place) -> BoxFuture<'static, Result<bool, SourceError>> {
@@ -82,7 +86,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(SourceError::Unreachable(error.to_string())))
 }
 
-fn fetch(tenants: &Path, place: &Place, known: Option<&Version>) -> Result<Option<Fetched>, SourceError> {
+fn fetch(tenants: &Path, place: &Place, known: Option<&Version>, most: u64) -> Result<Option<Fetched>, SourceError> {
     let begun = SystemTime::now();
     loop {
         let found = open(tenants, place)?;
@@ -98,7 +102,7 @@ fn fetch(tenants: &Path, place: &Place, known: Option<&Version>) -> Result<Optio
             thread::sleep(rest);
             continue;
         }
-        let read = Table::from_file(found.file, found.format);
+        let read = Table::from_file_within(found.file, found.format, most);
         // Whoever wrote in the meantime wrote into what was read.
         if open(tenants, place).is_ok_and(|now| now.state == found.state) {
             let table = read.map_err(|error| SourceError::broken(&version, &error))?;
@@ -108,10 +112,20 @@ fn fetch(tenants: &Path, place: &Place, known: Option<&Version>) -> Result<Optio
 }
 
 fn open(tenants: &Path, place: &Place) -> io::Result<DatasetFile> {
+    open_dataset(tenants, place.tenant(), place.dashboard(), place.dataset())
+}
+
+/// Opens a dataset's file below the folder `tenants`.
+pub(crate) fn open_dataset(
+    tenants: &Path,
+    tenant: &TenantId,
+    dashboard: &DashboardSlug,
+    dataset: &DatasetName,
+) -> io::Result<DatasetFile> {
     let root = Dir::open_ambient_dir(tenants, ambient_authority())?;
-    let tenant = open_plain_dir(&root, place.tenant().as_str())?;
-    let folder = DashboardFolder(open_plain_dir(&tenant, place.dashboard().as_str())?);
-    folder.open(place.dataset())?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    let tenant = open_plain_dir(&root, tenant.as_str())?;
+    let folder = DashboardFolder(open_plain_dir(&tenant, dashboard.as_str())?);
+    folder.open(dataset)?.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// A link, even to a place inside, would let one tenant's folder be another's.
@@ -143,7 +157,8 @@ impl FileState {
     fn of(file: &File) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = file.metadata()?;
-        Ok(Self { inode: metadata.ino(), length: metadata.len(), modified: metadata.modified()? })
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(Self { inode: metadata.ino(), length: metadata.len(), modified: metadata.modified()?, changed })
     }
 
     /// How long to wait until the file has been left alone for long enough. A time in the future is nobody writing now.
@@ -154,7 +169,8 @@ impl FileState {
 
     fn version(&self) -> Version {
         let modified = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Version::new(format!("{:x}-{:x}-{modified:x}", self.inode, self.length))
+        let (seconds, nanoseconds) = self.changed;
+        Version::new(format!("{:x}-{:x}-{modified:x}-{seconds:x}-{nanoseconds:x}", self.inode, self.length))
     }
 }
 
@@ -222,9 +238,9 @@ mod tests {
                 thread::sleep(SETTLED / 4);
             }
         });
-        let fetched = fetch(&tenants, &place, None).unwrap().unwrap();
+        let fetched = fetch(&tenants, &place, None, u64::MAX).unwrap().unwrap();
         writer.join().unwrap();
         assert_eq!(fetched.table.rows(), 10);
-        assert!(fetch(&tenants, &place, Some(&fetched.version)).unwrap().is_none());
+        assert!(fetch(&tenants, &place, Some(&fetched.version), u64::MAX).unwrap().is_none());
     }
 }

@@ -16,10 +16,11 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, TenantScope};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::engine::{self, Table};
 
-pub(crate) use local::{DashboardFolder, LocalFolder, open_plain_dir};
+pub(crate) use local::{DashboardFolder, LocalFolder, open_dataset, open_plain_dir};
 
 /// One dataset of one dashboard of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +105,21 @@ impl SourceError {
 impl From<io::Error> for SourceError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound { Self::Absent } else { Self::Unreachable(error.to_string()) }
+    }
+}
+
+/// Reads of one source at the same time: each holds a file and the table made of it.
+const READS_AT_ONCE: usize = 2;
+
+/// A source, and the turns to read it. One that hangs holds up nobody who reads another.
+pub(crate) struct Origin {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) reads: Semaphore,
+}
+
+impl Origin {
+    pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
+        Arc::new(Self { source, reads: Semaphore::new(READS_AT_ONCE) })
     }
 }
 

@@ -56,7 +56,7 @@ fn everything_that_an_operator_can_say_is_understood() {
          - name: beside\n  postgres: {{host: 127.0.0.1, database: kyros, user: u, password: {{file: secret}}, tls: disabled}}\n"
     );
     let sources = open(&yaml).unwrap();
-    let seconds = |name: &str| sources.of(Some(&name.parse().unwrap())).unwrap().believed_for().as_secs();
+    let seconds = |name: &str| sources.of(Some(&name.parse().unwrap())).unwrap().source.believed_for().as_secs();
     assert_eq!((seconds("lake"), seconds("shared"), seconds("warehouse")), (5, 10, 60));
 }
 
@@ -64,8 +64,8 @@ fn everything_that_an_operator_can_say_is_understood() {
 fn a_name_that_is_not_there_is_no_other_source() {
     let sources = open(&s3("prefix: data")).unwrap();
     let disk = Duration::from_millis(7);
-    assert_eq!(sources.of(None).unwrap().believed_for(), disk);
-    assert_eq!(sources.of(Some(&"local".parse().unwrap())).unwrap().believed_for(), disk);
+    assert_eq!(sources.of(None).unwrap().source.believed_for(), disk);
+    assert_eq!(sources.of(Some(&"local".parse().unwrap())).unwrap().source.believed_for(), disk);
     let unknown = sources.of(Some(&"lakes".parse().unwrap())).err().unwrap();
     assert!(matches!(&unknown, SourceError::Unreachable(text) if text.contains("lake, local")), "{unknown}");
     let none = Sources::open(Arc::new(Disk), None).unwrap();

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
-    AnyValue, Column, CompatLevel, CsvWriter, DataFrame, DataType, IntoColumn, IpcStreamWriter, NewChunkedArray,
-    ParquetCompression, ParquetWriter, PolarsResult, SerWriter, StringChunked,
+    AnyValue, Column, CompatLevel, CsvWriter, DataFrame, DataType, IntoColumn, NewChunkedArray, ParquetCompression,
+    ParquetWriter, PolarsResult, SchemaExt as _, SerWriter, StringChunked,
 };
+use polars_arrow::io::ipc::write::{StreamWriter, WriteOptions};
 use serde::Serialize;
 
 use super::error::{Error, working};
+use super::import::ROW_GROUP;
 use super::literal::{date_text, datetime_text};
 use super::run::Answer;
 
@@ -66,19 +68,22 @@ impl Encoding {
     }
 }
 
-/// Rows of one piece: enough that the work around a piece does not show, few enough that a piece is a few megabytes.
+/// Most rows of one piece: enough that the work around a piece does not show.
 pub const PIECE_ROWS: usize = 16 * 1024;
-/// Rows of one piece of Parquet, which is a row group.
-const ROW_GROUP: usize = 128 * 1024;
+/// What a piece takes in memory, in bytes, where rows are long: it has fewer of them then.
+const PIECE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Writes an answer piece by piece, so that nobody has to hold it whole. Every call blocks for one piece.
 pub struct Encoder {
     answer: Answer,
     encoding: Encoding,
+    /// Rows of a piece, by what one takes in memory.
+    longest: usize,
     /// How many rows are written; of a columns layout, how many of the present column.
     row: usize,
     column: usize,
     stage: Stage,
+    arrow: Option<ArrowPieces>,
     parquet: Option<ParquetPieces>,
 }
 
@@ -92,7 +97,9 @@ enum Stage {
 impl Encoder {
     /// An encoder that has written nothing yet.
     pub fn new(answer: Answer, encoding: Encoding) -> Self {
-        Self { answer, encoding, row: 0, column: 0, stage: Stage::Head, parquet: None }
+        let row_bytes = answer.table.estimated_size() / answer.table.rows().max(1);
+        let longest = (PIECE_BYTES / row_bytes.max(1)).max(1);
+        Self { answer, encoding, longest, row: 0, column: 0, stage: Stage::Head, arrow: None, parquet: None }
     }
 
     /// The answer that was to be written.
@@ -100,9 +107,14 @@ impl Encoder {
         self.answer
     }
 
+    /// Whether the last bytes were given.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
     /// The next bytes; `None` after the last ones.
     pub fn piece(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        if self.stage == Stage::Done {
+        if self.is_done() {
             return Ok(None);
         }
         let mut out = Vec::new();
@@ -119,6 +131,7 @@ impl Encoder {
 
     /// The next rows, and whether they are the first and the last ones. There is always a first piece, of no rows too.
     fn rows(&mut self, most: usize) -> (DataFrame, Turn) {
+        let most = most.min(self.longest);
         let frame = self.answer.table.frame();
         let slice = frame.slice(i64::try_from(self.row).unwrap_or(i64::MAX), most);
         let first = self.stage == Stage::Head;
@@ -146,7 +159,7 @@ impl Encoder {
             self.stage = Stage::Rows;
         }
         // Short columns go together: a piece of one cell would be a waste.
-        let mut budget = PIECE_ROWS;
+        let mut budget = PIECE_ROWS.min(self.longest);
         while budget > 0
             && let Some(column) = frame.columns().get(self.column)
         {
@@ -182,21 +195,12 @@ impl Encoder {
     }
 
     fn arrow(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        let (mut rows, turn) = self.rows(4 * PIECE_ROWS);
-        let mut stream = Vec::new();
-        working(|| IpcStreamWriter::new(&mut stream).with_compat_level(CompatLevel::oldest()).finish(&mut rows))?;
-        // Polars writes whole streams only: a schema, batches and an end. One stream of many pieces has the schema of the
-        // first and the end of the last.
-        let schema = schema_length(&stream).ok_or_else(|| broken("an Arrow stream without a schema"))?;
-        let end = stream.len().checked_sub(END_OF_STREAM.len()).filter(|end| stream[*end..] == END_OF_STREAM);
-        let end = end.ok_or_else(|| broken("an Arrow stream without an end"))?;
-        let from = if turn.first { 0 } else { schema };
-        let to = if turn.last { stream.len() } else { end };
-        if from == 0 && to == stream.len() {
-            *out = stream;
-        } else {
-            out.extend_from_slice(&stream[from..to]);
-        }
+        let (rows, turn) = self.rows(4 * PIECE_ROWS);
+        let pieces = match &mut self.arrow {
+            Some(pieces) => pieces,
+            none => none.insert(ArrowPieces::new(&rows)?),
+        };
+        *out = pieces.write(&rows, turn.last)?;
         Ok(())
     }
 
@@ -216,6 +220,39 @@ impl Encoder {
 struct Turn {
     first: bool,
     last: bool,
+}
+
+/// An Arrow stream, batch by batch. Polars' own writer takes whole tables only; this is what it is made of.
+struct ArrowPieces {
+    writer: StreamWriter<Drain>,
+    drain: Drain,
+}
+
+/// The types that every reader knows.
+fn arrow_types() -> CompatLevel {
+    CompatLevel::oldest()
+}
+
+impl ArrowPieces {
+    fn new(rows: &DataFrame) -> Result<Self, Error> {
+        let drain = Drain::default();
+        let mut writer = StreamWriter::new(drain.clone(), WriteOptions { compression: None });
+        working(|| writer.start(&rows.schema().to_arrow(arrow_types()), None))?;
+        Ok(Self { writer, drain })
+    }
+
+    fn write(&mut self, rows: &DataFrame, last: bool) -> Result<Vec<u8>, Error> {
+        working(|| {
+            // A batch is of one chunk, and rows may be of several.
+            let mut rows = rows.clone();
+            rows.align_chunks_par();
+            for batch in rows.iter_chunks(arrow_types(), true) {
+                self.writer.write(&batch, None)?;
+            }
+            if last { self.writer.finish() } else { Ok(()) }
+        })?;
+        Ok(self.drain.take())
+    }
 }
 
 /// Parquet, row group by row group.
@@ -264,19 +301,6 @@ impl Write for Drain {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// The mark at the end of an Arrow stream (Arrow columnar format, "IPC Streaming Format").
-const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-
-/// How long the first message of an Arrow stream is: a mark, a length, and so much metadata; a schema has no body.
-fn schema_length(stream: &[u8]) -> Option<usize> {
-    let length = stream.strip_prefix(&END_OF_STREAM[..4])?.first_chunk()?;
-    usize::try_from(u32::from_le_bytes(*length)).ok()?.checked_add(END_OF_STREAM.len())
-}
-
-fn broken(detail: &str) -> Error {
-    Error::Internal { detail: detail.to_owned() }
 }
 
 /// Writes an answer whole. Blocks.

@@ -7,9 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use kyros_api::{
+    engine::{Format, Table},
+    operator::publish,
+};
 use kyros_demo_data::generate_rows;
 
-use crate::data::make_dataset;
+use crate::data::named;
 
 /// Another one wherever the rows or the files change, so that nobody measures with the old ones.
 const VERSION: &str = "v1";
@@ -43,7 +47,9 @@ impl Data {
                 progress(format!("making {rows} rows of {dataset} for {tenant}"));
                 let mut csv = Vec::new();
                 generate_rows(tenant, dataset, rows, &mut csv)?;
-                make_dataset(csv, &file).with_context(|| file.display().to_string())?;
+                let table = Table::from_bytes(csv, Format::Csv)?;
+                publish(&data.folder, &named(tenant, dashboard, dataset)?, &table)
+                    .with_context(|| file.display().to_string())?;
             }
         }
         data.make_csv(progress).with_context(|| data.csv().display().to_string())?;

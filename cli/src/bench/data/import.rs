@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use kyros_api::{
     engine::{Format, Table},
-    operator::{Place, publish},
+    operator::{NamedDataset, publish},
 };
 
 use super::dataset::{Data, ROWS};
@@ -34,7 +34,7 @@ pub struct ImportPartArgs {
 /// Imports once, and says how many rows there were.
 pub(crate) fn once(arguments: &ImportPartArgs) -> anyhow::Result<()> {
     let source = File::open(&arguments.file).with_context(|| arguments.file.display().to_string())?;
-    let place = Place { tenant: "acme".parse()?, dashboard: "clv".parse()?, dataset: "transactions".parse()? };
+    let place = NamedDataset { tenant: "acme".parse()?, dashboard: "clv".parse()?, dataset: "transactions".parse()? };
     let table = Table::from_file(source, Format::Csv)?;
     publish(&arguments.data, &place, &table)?;
     println!("{}", table.rows());

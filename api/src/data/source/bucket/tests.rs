@@ -8,7 +8,7 @@ use object_store::PutPayload;
 use super::*;
 use crate::{
     data::source::testing::{new_lines, place, service},
-    engine::import_bytes,
+    engine::{Table, store},
 };
 
 /// A folder with the secrets, and a prefix that no other test uses.
@@ -81,7 +81,7 @@ impl Drop for World {
 fn parquet(csv: &str) -> Vec<u8> {
     let path = std::env::temp_dir().join(format!("kyros-{}", random_id()));
     let file = std::fs::File::options().write(true).create_new(true).open(&path).unwrap();
-    import_bytes(csv.into(), Format::Csv, &file).unwrap();
+    store(&Table::from_bytes(csv.into(), Format::Csv).unwrap(), &file).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     bytes
