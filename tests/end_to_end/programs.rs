@@ -152,6 +152,13 @@ async fn data_comes_in_every_format_and_bad_queries_say_what_is_allowed() {
     assert!(!second.header("kyros-next-cursor").is_empty());
     assert_eq!(get(&format!("select=revenue&cursor={cursor}")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 
+    for (accepted, given) in [("br", "br"), ("zstd", "zstd"), ("gzip", "gzip"), ("identity", "")] {
+        let request = client.request(Method::GET, "/api/data/transactions?limit=2000&format=csv").bearer_auth(&token);
+        let answer = client.send(request.header(header::ACCEPT_ENCODING, accepted)).await.unwrap();
+        assert_eq!(answer.header("content-encoding"), given);
+        assert_eq!(answer.body.starts_with(b"customer_id"), given.is_empty());
+    }
+
     let etag = csv.header("etag").to_owned();
     let again = client
         .request(Method::GET, "/api/data/transactions?select=customer_id,revenue&limit=2&format=csv")
