@@ -92,6 +92,10 @@ pub struct CookieNames {
     pub transaction: &'static str,
     /// The CSRF seed of forms shown before sign-in.
     pub csrf: &'static str,
+    /// What the person opened last on the portal.
+    pub recent: &'static str,
+    /// Whether the person likes the portal light or dark.
+    pub theme: &'static str,
 }
 
 impl CookieNames {
@@ -103,9 +107,18 @@ impl CookieNames {
                 app: "__Host-kyros-app",
                 transaction: "__Host-kyros-tx",
                 csrf: "__Host-kyros-csrf",
+                recent: "__Host-kyros-recent",
+                theme: "__Host-kyros-theme",
             }
         } else {
-            Self { session: "kyros-session", app: "kyros-app", transaction: "kyros-tx", csrf: "kyros-csrf" }
+            Self {
+                session: "kyros-session",
+                app: "kyros-app",
+                transaction: "kyros-tx",
+                csrf: "kyros-csrf",
+                recent: "kyros-recent",
+                theme: "kyros-theme",
+            }
         }
     }
 }

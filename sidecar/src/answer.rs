@@ -1,10 +1,10 @@
-//! What the sidecar answers by itself: problems for programs, small pages for people.
+//! What the sidecar answers by itself: refusals, as problems for programs and as pages for people; redirects.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use kyros_shared_config::Problem;
 
-use crate::bodies::Body;
+use crate::{bodies::Body, page::page};
 
 /// Why a request is not forwarded. Refusals close the connection: a doubtful one is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Refusal {
     pub(crate) fn answer(self, is_navigation: bool, decision: &str) -> Response<Body> {
         tracing::debug!(decision, status = self.status.as_u16(), code = self.code, "refused");
         let mut response = if is_navigation {
-            page(self.status, self.title, decision)
+            page(self.status, &self.text(), decision)
         } else {
             let problem = Problem::new(self.status, self.code, self.title, decision);
             problem.into_response::<Vec<u8>>().map(|bytes| Body::from(Bytes::from(bytes)))
@@ -105,26 +105,6 @@ pub(crate) fn is_framed(request: &Parts) -> bool {
         request.headers.get("sec-fetch-dest").and_then(|value| value.to_str().ok()),
         Some("iframe" | "frame" | "embed")
     )
-}
-
-/// A page of our own: no script, no style from elsewhere, nothing to store.
-pub(crate) fn page(status: StatusCode, title: &str, decision: &str) -> Response<Body> {
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title} · Kyros</title><main><h1>{title}</h1><p>Decision \
-         <code>{decision}</code></p></main></html>"
-    );
-    let mut response = Response::new(Body::from(Bytes::from(html)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if let Ok(value) = HeaderValue::from_str(decision) {
-        headers.insert(kyros_shared_config::headers::REQUEST_ID, value);
-    }
-    response
 }
 
 /// 303: whatever the request was, the next one is a GET (RFC 9700, section 4.12).

@@ -32,6 +32,7 @@ mod identity;
 mod limits;
 mod login;
 mod metrics;
+mod page;
 mod probe;
 mod revocations;
 mod sessions;

@@ -18,10 +18,11 @@ use kyros_shared_config::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answer::{page, see_other},
+    answer::see_other,
     api_client::ApiClient,
     bodies::Body,
     cookies,
+    page::{Action, Text, page},
     sessions::Sessions,
 };
 
@@ -217,11 +218,12 @@ fn parse_callback(query: &str) -> Option<Callback> {
 }
 
 fn failed() -> Response<Body> {
-    let mut response = page(
-        StatusCode::BAD_REQUEST,
-        "Signing in was not completed. Open the dashboard again from the portal",
-        &random_id(),
-    );
+    let text = Text {
+        title: "Signing in was not completed",
+        advice: "The link was used before, took too long, or belongs to another window. Open the dashboard again.",
+        action: Action::Start,
+    };
+    let mut response = page(StatusCode::BAD_REQUEST, &text, &random_id());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -40,6 +40,7 @@ use crate::{
     limits::Place,
     login::Login,
     metrics::{Metrics, Now},
+    page::{EMBED_PATH, embed_script},
     probe::{self, Exposure},
     spans::Spans,
     trace::TraceContext,
@@ -333,18 +334,21 @@ impl Sidecar {
         }
     }
 
-    /// Paths of a dashboard's host that are the sidecar's: the end of a sign-in, and nothing else.
+    /// Paths of a dashboard's host that are the sidecar's: the end of a sign-in, the frame's script, and nothing else.
     async fn own_path(
         &self,
         parts: &Parts,
         host: Option<&DashboardHost>,
         passage: &Passage,
     ) -> Result<Response<Body>, Refusal> {
-        let (Some(login), Some(host), CALLBACK_PATH, Method::GET) =
-            (&self.login, host, parts.uri.path(), parts.method.clone())
-        else {
+        let (Some(login), Some(host), Method::GET) = (&self.login, host, parts.method.clone()) else {
             return Err(Refusal::NOT_FOUND);
         };
+        match (parts.uri.path(), &self.public_url) {
+            (CALLBACK_PATH, _) => (),
+            (EMBED_PATH, Some(portal)) => return Ok(embed_script(portal)),
+            _ => return Err(Refusal::NOT_FOUND),
+        }
         self.metrics.answered("callback");
         let backend = self.guarded.as_ref().and_then(|g| g.api.as_deref().zip(g.sessions.as_deref()));
         let response = login.finish(host, parts, backend).await;

@@ -8,7 +8,9 @@ mod frameworks;
 mod kubernetes;
 mod lifecycle;
 mod matrix;
+mod portal;
 mod programs;
+mod quality;
 mod sources;
 
 use std::path::Path;
@@ -19,6 +21,19 @@ use kyros_tests::{Up, UpOptions};
 fn up() -> Up {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
     Up::start(&UpOptions { program: env!("CARGO_BIN_EXE_kyros").into(), sources }).expect("kyros up starts")
+}
+
+/// The same on manifests and people that `change` has edited in a copy.
+fn up_with(change: impl FnOnce(&Path)) -> Up {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+    let sources = tempfile::TempDir::with_prefix("kyros-sources-").expect("a temporary folder");
+    std::fs::create_dir(sources.path().join("manifests")).expect("a folder");
+    for file in ["people.yaml", "manifests/tenants.yaml", "manifests/dashboards.yaml"] {
+        std::fs::copy(from.join(file), sources.path().join(file)).expect("a copy");
+    }
+    change(sources.path());
+    let options = UpOptions { program: env!("CARGO_BIN_EXE_kyros").into(), sources: sources.path().into() };
+    Up::start(&options).expect("kyros up starts")
 }
 
 /// `kyros data import` of a file for a tenant's dashboard, as an operator would run it beside `kyros up`.

@@ -5,8 +5,14 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use kyros_metadata::TenantRecord;
-use kyros_shared_config::PublicUrl;
+use kyros_shared_config::{DashboardSlug, PublicUrl};
+
+use super::{
+    assets::LINKS,
+    cards::{Bar, PersonCard, TenantCard},
+    return_to::Destination,
+    theme::Theme,
+};
 
 /// Whether the page is shown inside the portal's own frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,49 +37,13 @@ impl Framing {
     }
 }
 
-/// A tenant as pages show it.
-pub(crate) struct TenantCard {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) initials: String,
-    pub(crate) suspended: bool,
-    pub(crate) dashboards: usize,
-}
-
-impl TenantCard {
-    pub(crate) fn of(record: &TenantRecord) -> Self {
-        let letters = record.display_name.split_whitespace().filter_map(|word| word.chars().next());
-        Self {
-            id: record.id.to_string(),
-            name: record.display_name.clone(),
-            initials: letters.take(2).collect::<String>().to_uppercase(),
-            suspended: record.suspended,
-            dashboards: record.dashboards.len(),
-        }
-    }
-}
-
-/// A demo person as the login page shows it.
-pub(crate) struct PersonCard {
-    pub(crate) sub: String,
-    pub(crate) name: String,
-    pub(crate) email: String,
-    pub(crate) tenants: String,
-}
-
-/// A dashboard as the gallery shows it.
-pub(crate) struct DashboardCard {
-    pub(crate) slug: String,
-    pub(crate) title: String,
-    pub(crate) description: String,
-}
-
 #[derive(Template)]
 #[template(path = "login.html")]
 pub(crate) struct Login {
     pub(crate) people: Vec<PersonCard>,
     pub(crate) csrf: String,
     pub(crate) return_to: String,
+    pub(crate) destination: Option<Destination>,
     pub(crate) message: Option<&'static str>,
 }
 
@@ -88,18 +58,67 @@ pub(crate) struct Tenants {
 #[derive(Template)]
 #[template(path = "gallery.html")]
 pub(crate) struct Gallery {
-    pub(crate) tenant: TenantCard,
-    pub(crate) dashboards: Vec<DashboardCard>,
-    pub(crate) csrf: String,
+    pub(crate) bar: Bar,
+    pub(crate) found: Vec<usize>,
+    pub(crate) query: String,
 }
 
 #[derive(Template)]
 #[template(path = "view.html")]
 pub(crate) struct View {
-    pub(crate) tenant: TenantCard,
+    pub(crate) bar: Bar,
+    pub(crate) slug: DashboardSlug,
     pub(crate) title: String,
     pub(crate) src: String,
-    pub(crate) csrf: String,
+    pub(crate) origin: String,
+}
+
+impl View {
+    /// Why a view may end, each with the one way out.
+    fn endings(&self) -> [Ending; 4] {
+        let sign_in = || ("Sign in".to_owned(), "/login".to_owned(), true);
+        let ending = |id, title: String, text, (action, href, returns): (String, String, bool)| Ending {
+            id,
+            title,
+            text,
+            action,
+            href,
+            returns,
+        };
+        let tenant = &self.bar.tenant;
+        [
+            ending(
+                "expired",
+                "Your session has ended".into(),
+                "Sign in again, and you come back to this view with the same filters.",
+                sign_in(),
+            ),
+            ending("signed-out", "You are signed out".into(), "Sign in again to come back to this view.", sign_in()),
+            ending(
+                "suspended",
+                format!("{} is suspended", tenant.name),
+                "It is closed for everybody until further notice. Ask the people who run this installation.",
+                ("Choose another tenant".into(), "/tenants".into(), false),
+            ),
+            ending(
+                "not-granted",
+                "This dashboard is no longer open to you".into(),
+                "Somebody changed what you may open. Ask the people who run this installation.",
+                ("All dashboards".into(), format!("/t/{}", tenant.id), false),
+            ),
+        ]
+    }
+}
+
+/// A cover over a view whose right has ended.
+struct Ending {
+    id: &'static str,
+    title: String,
+    text: &'static str,
+    action: String,
+    href: String,
+    /// Whether the way out leads back to this view.
+    returns: bool,
 }
 
 #[derive(Template)]
@@ -107,17 +126,23 @@ pub(crate) struct View {
 struct Message<'a> {
     title: &'a str,
     text: &'a str,
-    link: Option<(&'a str, &'a str)>,
+    link: (&'a str, &'a str),
     decision: Option<&'a str>,
+    /// Shown in the portal's own frame, for a view that has lost its session.
+    expired: bool,
 }
 
-/// Renders a page that may frame dashboards and post forms, and nothing else.
-pub(crate) fn render(
-    status: StatusCode,
-    framing: Framing,
-    public_url: Option<&PublicUrl>,
-    page: &impl Template,
-) -> Response {
+/// What of other hosts a page needs.
+#[derive(Default)]
+pub(crate) struct Needs<'a> {
+    /// Its forms and frames lead to dashboards.
+    pub(crate) dashboards_of: Option<&'a PublicUrl>,
+    /// Where a tenant's logo lies.
+    pub(crate) logos: Vec<String>,
+}
+
+/// Renders a page that may frame dashboards, post forms and run the portal's own script, and nothing else.
+pub(crate) fn render(status: StatusCode, framing: Framing, needs: &Needs<'_>, page: &impl Template) -> Response {
     let html = match page.render() {
         Ok(html) => html,
         Err(error) => {
@@ -127,10 +152,12 @@ pub(crate) fn render(
     };
     // A sign-in form's answer redirects to a dashboard's host, and a frame's first request comes by the portal's own
     // /oauth/authorize: browsers apply form-action and frame-src to redirects too.
-    let dashboards = public_url.map(|url| format!("{}://*.{}", url.scheme(), url.authority())).unwrap_or_default();
+    let dashboards =
+        needs.dashboards_of.map(|url| format!("{}://*.{}", url.scheme(), url.authority())).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self' {dashboards}; form-action 'self' \
-         {dashboards}; base-uri 'none'; frame-ancestors {}",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: {}; \
+         frame-src 'self' {dashboards}; form-action 'self' {dashboards}; base-uri 'none'; frame-ancestors {}",
+        needs.logos.join(" "),
         framing.ancestors()
     );
     let mut response = (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
@@ -152,12 +179,13 @@ pub(crate) fn see_other(location: &str) -> Response {
 pub(crate) fn sign_in_first(framing: Framing, return_to: &str) -> Response {
     if framing == Framing::Framed {
         let page = Message {
-            title: "Your session ended",
+            title: "Your session has ended",
             text: "Sign in again to go on.",
-            link: Some(("/login", "Sign in")),
+            link: ("/login", "Sign in"),
             decision: None,
+            expired: true,
         };
-        return render(StatusCode::UNAUTHORIZED, framing, None, &page);
+        return render(StatusCode::UNAUTHORIZED, framing, &Needs::default(), &page);
     }
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
     see_other(&format!("/login?{query}"))
@@ -168,10 +196,11 @@ pub(crate) fn bad_request(framing: Framing) -> Response {
     let page = Message {
         title: "This link is not complete",
         text: "Open the dashboard again from the portal.",
-        link: Some(("/", "To the portal")),
+        link: ("/", "To the portal"),
         decision: None,
+        expired: false,
     };
-    render(StatusCode::BAD_REQUEST, framing, None, &page)
+    render(StatusCode::BAD_REQUEST, framing, &Needs::default(), &page)
 }
 
 /// The same page for what does not exist and for what is not yours.
@@ -181,8 +210,8 @@ pub(crate) fn error_page(status: StatusCode, framing: Framing, decision: &str) -
     } else {
         ("Something went wrong on our side", "Try again; if it stays, tell the people who run this installation.")
     };
-    let page = Message { title, text, link: Some(("/", "To the portal")), decision: Some(decision) };
-    render(status, framing, None, &page)
+    let page = Message { title, text, link: ("/", "To the portal"), decision: Some(decision), expired: false };
+    render(status, framing, &Needs::default(), &page)
 }
 
 /// For a member of a tenant that is closed for the time being.
@@ -190,8 +219,9 @@ pub(crate) fn suspended(tenant: &str) -> Response {
     let page = Message {
         title: &format!("{tenant} is suspended"),
         text: "It is closed for everybody until further notice. Ask the people who run this installation.",
-        link: Some(("/tenants", "Choose another tenant")),
+        link: ("/tenants", "Choose another tenant"),
         decision: None,
+        expired: false,
     };
-    render(StatusCode::FORBIDDEN, Framing::Top, None, &page)
+    render(StatusCode::FORBIDDEN, Framing::Top, &Needs::default(), &page)
 }

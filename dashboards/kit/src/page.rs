@@ -75,7 +75,7 @@ impl Page {
              href=\"/assets/charts.css\"><link rel=\"stylesheet\" href=\"/assets/kit.css\"></head><body><main>\
              <header class=\"head\"><h1>{title}</h1><p class=\"who\"><span id=\"tenant\">{}</span> · {}</p></header>\
              <p id=\"news\" role=\"status\" hidden></p>{}<div class=\"grid\">{panels}</div><footer>{exports}</footer>\
-             </main><script type=\"module\" src=\"/assets/charts.js\"></script><script type=\"module\" \
+             </main><script type=\"module\" src=\"/.kyros/embed.js\"></script><script type=\"module\" src=\"/assets/charts.js\"></script><script type=\"module\" \
              src=\"/assets/kit.js\"></script></body></html>",
             charts::Escaped(&self.visitor.tenant),
             charts::Escaped(&self.visitor.person),
