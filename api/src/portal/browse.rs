@@ -83,13 +83,13 @@ pub(crate) async fn view(
     signed_in: Option<SignedIn>,
 ) -> Response {
     let Some(SignedIn(session)) = signed_in else { return sign_in_first(Framing::Top, &here(&uri)) };
-    let named = |wanted: &str| names.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value.as_str());
+    let part = |wanted: &str| names.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value.as_str());
     let snapshot = app.metadata.snapshot();
-    let record = match member_of(&session, &snapshot, named("tenant")) {
+    let record = match member_of(&session, &snapshot, part("tenant")) {
         Ok(record) => record,
         Err(refusal) => return refusal,
     };
-    let granted = named("dashboard")
+    let granted = part("dashboard")
         .parse::<DashboardSlug>()
         .ok()
         .and_then(|slug| snapshot.grant(&access_of(&session.identity), &record.id, &slug));
