@@ -3,13 +3,17 @@
 //!
 //! A dashboard may freeze the headers of its first request for hours (Streamlit, Panel and Shiny do). What it holds, an
 //! old token or the opaque session id, is worth nothing outside this listener.
+//!
+//! What a dashboard needs to verify its tokens once more is here too: the keys, and which issuer and dashboard they must name.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
 use kyros_http_server::{Connection, Limits};
-use kyros_shared_config::{TenantId, TenantVerifier, crypto::random_id, headers};
+use kyros_shared_config::{DashboardSlug, TenantId, TenantVerifier, crypto::random_id, headers};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +34,10 @@ const MAX_BODY: u64 = 1024 * 1024;
 const IDLE: std::time::Duration = std::time::Duration::from_mins(1);
 /// The only paths of the API that a dashboard can reach.
 const PATHS: [&str; 3] = ["/api/tenant", "/api/dashboards", "/api/data"];
+/// The keys that tenant tokens are verified with: public, so the API is asked without a token.
+const KEYS: &str = "/.well-known/jwks.json";
+/// What a tenant token must say to be for this dashboard: answered here, because only the sidecar knows.
+const EXPECTED: &str = "/.well-known/kyros-dashboard";
 /// The only request headers that matter to them; everything else stays behind.
 const PASSED: [header::HeaderName; 7] = [
     header::ACCEPT,
@@ -41,6 +49,31 @@ const PASSED: [header::HeaderName; 7] = [
     headers::TRACEPARENT,
 ];
 
+/// Whose tokens a dashboard is sent.
+#[derive(Clone)]
+pub(crate) struct Expected {
+    pub(crate) issuer: String,
+    pub(crate) dashboard: DashboardSlug,
+    /// The only tenant, where there is only one.
+    pub(crate) tenant: Option<TenantId>,
+}
+
+impl Expected {
+    fn answer(&self) -> Response<Body> {
+        let document = json!({
+            "issuer": self.issuer,
+            "dashboard": self.dashboard,
+            "audience": self.dashboard.audience(),
+            "tenant": self.tenant,
+        });
+        let mut response = Response::new(Body::from(Bytes::from(document.to_string())));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// The loopback listener for one dashboard.
 #[derive(Clone)]
 pub(crate) struct Egress {
@@ -48,7 +81,7 @@ pub(crate) struct Egress {
     sessions: Option<Arc<Sessions>>,
     verifier: Arc<TenantVerifier>,
     revocations: Revocations,
-    pinned: Option<TenantId>,
+    expected: Expected,
 }
 
 impl Egress {
@@ -57,9 +90,9 @@ impl Egress {
         sessions: Option<Arc<Sessions>>,
         verifier: Arc<TenantVerifier>,
         revocations: Revocations,
-        pinned: Option<TenantId>,
+        expected: Expected,
     ) -> Self {
-        Self { upstream, sessions, verifier, revocations, pinned }
+        Self { upstream, sessions, verifier, revocations, expected }
     }
 
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
@@ -82,10 +115,14 @@ impl Egress {
         let path = parts.uri.path();
         let is_below =
             |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !matches!(parts.method, Method::GET | Method::POST) || !PATHS.iter().any(|prefix| is_below(prefix)) {
-            return Err(Refusal::NOT_FOUND);
-        }
-        let authorization = self.authorization(parts).await?;
+        let authorization = match (&parts.method, path) {
+            (&Method::GET, EXPECTED) => return Ok(self.expected.answer()),
+            (&Method::GET, KEYS) => None,
+            (&(Method::GET | Method::POST), _) if PATHS.iter().any(|prefix| is_below(prefix)) => {
+                Some(self.authorization(parts).await?)
+            }
+            _ => return Err(Refusal::NOT_FOUND),
+        };
         let mut request = Request::new(Body::request(body, MAX_BODY, IDLE));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
@@ -99,7 +136,9 @@ impl Egress {
         for (name, value) in parts.headers.iter().filter(|(name, _)| headers::selects_tenant(name.as_str())) {
             outgoing.insert(name, value.clone());
         }
-        outgoing.insert(header::AUTHORIZATION, authorization);
+        if let Some(authorization) = authorization {
+            outgoing.insert(header::AUTHORIZATION, authorization);
+        }
         let Answer { response, lease } = self.upstream.send(request, never).await?;
         let (mut answer, body) = response.into_parts();
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
@@ -118,7 +157,7 @@ impl Egress {
         }
         let token = bearer_token(&parts.headers)?.ok_or(Refusal::UNAUTHORIZED)?;
         let scope = self.verifier.verify_refreshing(token).await.map_err(|_| Refusal::UNAUTHORIZED)?;
-        let is_foreign = self.pinned.as_ref().is_some_and(|pinned| pinned != scope.tenant());
+        let is_foreign = self.expected.tenant.as_ref().is_some_and(|pinned| pinned != scope.tenant());
         if is_foreign || self.revocations.is_revoked(&scope) {
             return Err(Refusal::UNAUTHORIZED);
         }

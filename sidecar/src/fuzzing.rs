@@ -187,7 +187,12 @@ fn check_response(before: &HeaderMap) {
     for cookie in after.get_all(header::SET_COOKIE) {
         check_set_cookie(cookie.as_bytes());
     }
-    assert_eq!(after.get_all(header::CONTENT_SECURITY_POLICY).iter().next_back(), Some(&ours));
+    let mut policies: Vec<&HeaderValue> = after.get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
+    assert_eq!(policies.pop(), Some(&ours));
+    for policy in policies.iter().filter_map(|policy| policy.to_str().ok()) {
+        let mut names = policy.split([';', ',']).filter_map(|directive| directive.split_ascii_whitespace().next());
+        assert!(!names.any(|name| name.eq_ignore_ascii_case("frame-ancestors")), "{policy} says who may frame");
+    }
     assert_eq!(after.get_all(headers::REQUEST_ID).iter().collect::<Vec<_>>(), ["r1"]);
 
     assert_eq!(after["x-content-type-options"], "nosniff");

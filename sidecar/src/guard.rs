@@ -15,7 +15,7 @@ use crate::{
     api_client::ApiClient,
     authority::Authority,
     cookies,
-    egress::Egress,
+    egress::{Egress, Expected},
     identity::Identity,
     limits::InFlight,
     login::Login,
@@ -148,7 +148,11 @@ impl Guarded {
             self.sessions.clone(),
             self.verifier.clone(),
             self.revocations.clone(),
-            self.settings.tenant.clone(),
+            Expected {
+                issuer: self.settings.issuer.clone(),
+                dashboard: self.settings.dashboard.clone(),
+                tenant: self.settings.tenant.clone(),
+            },
         ))
     }
 

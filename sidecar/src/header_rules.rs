@@ -135,10 +135,40 @@ pub(crate) fn rewrite_response(
     keep_redirect_here(headers, upstream);
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A second policy beside the dashboard's own: browsers enforce both.
+    // A second policy beside the dashboard's own: browsers enforce both. Who may frame is not the dashboard's to say, as with
+    // `X-Frame-Options`: Jupyter's `frame-ancestors 'self'` would shut the portal out.
+    remove_frame_ancestors(headers);
     headers.append(header::CONTENT_SECURITY_POLICY, frame_ancestors.clone());
     make_private(headers);
     headers.insert(headers::REQUEST_ID, request_id);
+}
+
+/// Takes the directive `frame-ancestors` out of every policy of the dashboard's; all others stay as they are (Content Security
+/// Policy Level 3, section 2.2: directives are parted by `;`, policies by `,`, and names know no case). A policy that is no
+/// text stays too: it can only forbid.
+fn remove_frame_ancestors(headers: &mut HeaderMap) {
+    // Most answers have no policy of their own.
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        return;
+    }
+    let policies: Vec<HeaderValue> = headers.get_all(header::CONTENT_SECURITY_POLICY).iter().cloned().collect();
+    headers.remove(header::CONTENT_SECURITY_POLICY);
+    for policy in policies {
+        let left = policy.to_str().ok().and_then(|text| HeaderValue::from_str(&without_frame_ancestors(text)).ok());
+        let left = left.unwrap_or(policy);
+        if !left.is_empty() {
+            headers.append(header::CONTENT_SECURITY_POLICY, left);
+        }
+    }
+}
+
+fn without_frame_ancestors(policies: &str) -> String {
+    let is_kept = |directive: &&str| {
+        let name = directive.split_ascii_whitespace().next().unwrap_or_default();
+        !name.is_empty() && !name.eq_ignore_ascii_case("frame-ancestors")
+    };
+    let kept = |policy: &str| policy.split(';').map(str::trim).filter(is_kept).collect::<Vec<_>>().join("; ");
+    policies.split(',').map(kept).filter(|policy| !policy.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// What a cache or a server in front would obey: caching of its own, or files to send in the answer's place. How long an event
@@ -286,6 +316,25 @@ mod tests {
         assert!(!answer.keys().any(|name| name.as_str().starts_with("access-control-")));
         assert_eq!(answer["cross-origin-resource-policy"], "same-origin");
         assert_eq!(answer["x-request-id"], "r1");
+    }
+
+    #[test]
+    fn a_dashboard_does_not_say_who_may_frame_it() {
+        for (own, expected) in [
+            (&["frame-ancestors 'self'"][..], &[][..]),
+            (&["frame-ancestors 'self'; report-uri /report"], &["report-uri /report"]),
+            (&["Default-Src 'self';FRAME-ANCESTORS 'none' ;"], &["Default-Src 'self'"]),
+            (&["frame-ancestors 'none', script-src 'self'"], &["script-src 'self'"]),
+            (&["img-src *", "frame-ancestors\thttps://a.example"], &["img-src *"]),
+            (&["frame-ancestors-of x; frame-src 'none'"], &["frame-ancestors-of x; frame-src 'none'"]),
+        ] {
+            let mut answer: HeaderMap =
+                own.iter().map(|policy| (header::CONTENT_SECURITY_POLICY, policy.parse().unwrap())).collect();
+            let ours = HeaderValue::from_static("frame-ancestors http://kyros.localhost");
+            rewrite_response(&mut answer, &ours, HeaderValue::from_static("r1"), &upstream());
+            let policies: Vec<_> = answer.get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
+            assert_eq!(policies, [expected, &["frame-ancestors http://kyros.localhost"]].concat(), "{own:?}");
+        }
     }
 
     #[test]

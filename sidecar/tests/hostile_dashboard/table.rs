@@ -675,7 +675,13 @@ fn policies() -> Vec<Case> {
         headers(
             "a frame for everybody",
             "Content-Security-Policy: frame-ancestors *\r\n",
-            [Lines("content-security-policy", vec!["frame-ancestors *", ours])],
+            [Lines("content-security-policy", vec![ours])],
+        ),
+        // As Jupyter and Voilà say it: the portal's frame would stay empty.
+        headers(
+            "a frame for its own pages alone",
+            "Content-Security-Policy: frame-ancestors 'self'; report-uri /report\r\n",
+            [Lines("content-security-policy", vec!["report-uri /report", ours])],
         ),
         headers(
             "no frame at all",
