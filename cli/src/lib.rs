@@ -2,6 +2,9 @@
 
 pub mod bench;
 pub mod data;
+pub mod dev;
+pub mod new;
 pub mod output;
+mod stack;
 pub mod up;
 pub mod validate;

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 use kyros::{
     bench::{self, BenchCommand},
     data::{self, DataCommand},
+    dev::{self, DevArgs},
+    new::{self, NewCommand},
     output::visible,
     up::{self, UpArgs},
     validate::{self, ValidateArgs},
@@ -25,6 +27,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "Examples:
   cargo kyros up
+  cargo kyros new dashboard orders --framework dash
+  cargo kyros dev -- python app.py
   cargo kyros validate data/manifests
   cargo kyros data import orders.csv --tenant acme --dashboard clv --dataset transactions
   cargo kyros data ls"
@@ -44,6 +48,11 @@ struct Cli {
 enum Command {
     /// Run everything on this machine.
     Up(UpArgs),
+    /// Run your own dashboard behind the real sidecar, with mock people and tenants.
+    Dev(DevArgs),
+    /// Begin something new.
+    #[command(subcommand)]
+    New(NewCommand),
     /// Check a folder of manifests.
     Validate(ValidateArgs),
     /// Work with tenants' data.
@@ -97,6 +106,12 @@ fn run(command: Command) -> anyhow::Result<bool> {
             runtime.block_on(up::run(args))?;
             Ok(true)
         }
+        Command::Dev(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(dev::run(args))?;
+            Ok(true)
+        }
+        Command::New(command) => new::run(&command).map(|()| true),
         Command::Bench(command) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(bench::run(command))?;

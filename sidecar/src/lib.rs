@@ -32,6 +32,7 @@ mod identity;
 mod limits;
 mod login;
 mod metrics;
+pub mod observer;
 mod page;
 mod probe;
 mod revocations;

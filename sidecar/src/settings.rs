@@ -16,6 +16,7 @@ use url::Url;
 pub use crate::{
     access::AccessLogTarget,
     limits::LimitSettings,
+    observer::SharedObserver,
     upstream::{UpstreamAddress, UpstreamAddressError},
 };
 
@@ -119,6 +120,10 @@ pub struct SidecarSettings {
     /// What is written down about requests.
     #[command(flatten)]
     pub observe: ObserveSettings,
+
+    /// Who is shown what the dashboard receives, tokens included. No flag and no variable leads here.
+    #[arg(skip)]
+    pub observer: Option<SharedObserver>,
 }
 
 /// What a sidecar tells about the requests that it sees.

@@ -40,11 +40,12 @@ use crate::{
     limits::Place,
     login::Login,
     metrics::{Metrics, Now},
+    observer::{Received, Sighting},
     page::{EMBED_PATH, embed_script},
     probe::{self, Exposure},
     spans::Spans,
     trace::TraceContext,
-    tunnel::{self, Outcome, Side},
+    tunnel::{self, Goodbyes, Outcome, Side},
     upstream::Answer,
 };
 
@@ -140,6 +141,7 @@ struct Tunnel {
     connection: Connection,
     places: [Place; 2],
     ended: Ended,
+    sighting: Option<Box<dyn Sighting>>,
 }
 
 impl Sidecar {
@@ -435,10 +437,21 @@ impl Sidecar {
         if socket.is_some() {
             header_rules::inject_upgrade(request.headers_mut());
         }
+        let mut sighting = settings.observer.as_ref().map(|observer| {
+            let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+            observer.0.received(&Received { method, uri, headers, is_socket: socket.is_some() })
+        });
         let sent = Instant::now();
         let revocations = &guarded.revocations;
         let watch = || Box::pin(authority.clone().ended(revocations.clone())) as Ended;
-        let Answer { mut response, lease } = guarded.upstream.send(request, watch).await?;
+        let answer = guarded.upstream.send(request, watch).await;
+        if let Some(sighting) = &mut sighting {
+            match &answer {
+                Ok(answer) => sighting.answered(answer.response.status()),
+                Err(refusal) => sighting.unanswered(refusal.status, refusal.code),
+            }
+        }
+        let Answer { mut response, lease } = answer?;
         let upstream = sent.elapsed();
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switched && !socket.as_ref().is_some_and(|(_, accept, _)| is_handshake(&response, accept)) {
@@ -460,7 +473,7 @@ impl Sidecar {
         if switched {
             let (client, _, places) = socket.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let ended = Box::pin(authority.ended(revocations.clone()));
-            let tunnel = Tunnel { client, connection: passage.connection.clone(), places, ended };
+            let tunnel = Tunnel { client, connection: passage.connection.clone(), places, ended, sighting };
             lease.release();
             finish.finish(0);
             return Ok(self.open_tunnel(tunnel, &mut response, request_id));
@@ -501,11 +514,21 @@ impl Sidecar {
         let upstream = hyper::upgrade::on(response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
         self.tunnels.spawn(async move {
-            let Tunnel { client, connection: _held, places: _places, ended } = tunnel;
+            let Tunnel { client, connection: _held, places: _places, ended, sighting } = tunnel;
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
             let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) else { return };
             metrics.open_sockets.inc();
-            let outcome = tunnel::run(client, upstream, ended, draining).await;
+            let outcome = match sighting {
+                None => tunnel::run(client, upstream, ended, draining, None).await,
+                Some(mut sighting) => {
+                    // Boxed, so that nobody's sockets carry what only an observer needs.
+                    let mut goodbyes = Box::<Goodbyes>::default();
+                    let run = Box::pin(tunnel::run(client, upstream, ended, draining, Some(&mut goodbyes)));
+                    let outcome = run.await;
+                    sighting.closed(goodbyes.code(outcome));
+                    outcome
+                }
+            };
             metrics.open_sockets.dec();
             if outcome == Outcome::Authority {
                 metrics.sockets_ended.inc();

@@ -17,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bodies::{Ended, never},
     upstream::UpstreamLimit,
-    ws_frames::{FrameTracker, close_frame},
+    ws_frames::{CloseReader, FrameTracker, close_frame},
 };
 
 /// Logged out, suspended, revoked or expired for good: stay away.
 pub(crate) const CLOSE_ENDED: u16 = 4001;
 /// The sidecar is draining: come back (RFC 6455 registry: service restart).
 pub(crate) const CLOSE_DRAINING: u16 = 1012;
+/// No Close frame was seen (RFC 6455, section 7.4.1: never sent, only said).
+const CLOSE_ABNORMAL: u16 = 1006;
 /// How long saying goodbye may take, a frame under way and a client that does not read included.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// How long a client may go on answering a dashboard that has closed its side.
@@ -68,9 +70,39 @@ impl Side {
     }
 }
 
-/// Copies both ways until a side closes, `ended` resolves or `draining` is cancelled.
-pub(crate) async fn run(client: Side, upstream: Side, mut ended: Ended, draining: CancellationToken) -> Outcome {
-    let (mut up, mut down) = (Way::new(client.read_ahead), Way::new(upstream.read_ahead));
+/// The words of goodbye, for an observer.
+#[derive(Default)]
+pub(crate) struct Goodbyes {
+    client: CloseReader,
+    upstream: CloseReader,
+}
+
+impl Goodbyes {
+    /// The code that the socket ended with, as the side that did not end it sees it (RFC 6455, section 7.1.5).
+    pub(crate) fn code(&self, outcome: Outcome) -> u16 {
+        match outcome {
+            Outcome::Authority => CLOSE_ENDED,
+            Outcome::Drain => CLOSE_DRAINING,
+            Outcome::Sides => self.client.code().or(self.upstream.code()).unwrap_or(CLOSE_ABNORMAL),
+        }
+    }
+}
+
+/// Copies both ways until a side closes, `ended` resolves or `draining` is cancelled. Whoever wants to know gets the two
+/// sides' goodbyes.
+pub(crate) async fn run(
+    client: Side,
+    upstream: Side,
+    mut ended: Ended,
+    draining: CancellationToken,
+    goodbyes: Option<&mut Goodbyes>,
+) -> Outcome {
+    let (from_client, from_upstream) = match goodbyes {
+        Some(goodbyes) => (Some(&mut goodbyes.client), Some(&mut goodbyes.upstream)),
+        None => (None, None),
+    };
+    let mut up = Way::new(client.read_ahead, from_client);
+    let mut down = Way::new(upstream.read_ahead, from_upstream);
     let (client, upstream) = (client.stream, upstream.stream);
     let outcome = {
         let both = async {
@@ -104,20 +136,21 @@ pub(crate) async fn run(client: Side, upstream: Side, mut ended: Ended, draining
 
 /// Copies both ways until both sides have closed: for the gateway, which has no authority to watch.
 pub(crate) async fn copy(client: Side, upstream: Side) {
-    run(client, upstream, never(), CancellationToken::new()).await;
+    run(client, upstream, never(), CancellationToken::new(), None).await;
 }
 
 /// One direction. What has been read and not yet written is kept here, not in a future, so that a copy can be cancelled
 /// anywhere and the stream still be finished truthfully.
-struct Way {
+struct Way<'a> {
     tracker: FrameTracker,
+    goodbye: Option<&'a mut CloseReader>,
     pending: Vec<u8>,
     written: usize,
 }
 
-impl Way {
-    fn new(pending: Vec<u8>) -> Self {
-        Self { tracker: FrameTracker::default(), pending, written: 0 }
+impl<'a> Way<'a> {
+    fn new(pending: Vec<u8>, goodbye: Option<&'a mut CloseReader>) -> Self {
+        Self { tracker: FrameTracker::default(), goodbye, pending, written: 0 }
     }
 
     /// Copies until either side ends.
@@ -134,7 +167,11 @@ impl Way {
             match to.try_write(&self.pending[self.written..]) {
                 Ok(0) => return false,
                 Ok(count) => {
-                    self.tracker.advance(&self.pending[self.written..self.written + count]);
+                    let passed = &self.pending[self.written..self.written + count];
+                    self.tracker.advance(passed);
+                    if let Some(goodbye) = &mut self.goodbye {
+                        goodbye.read(passed);
+                    }
                     self.written += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
@@ -159,6 +196,9 @@ impl Way {
                 // A receiver that is gone is noticed by the next flush.
                 let written = if bytes.is_empty() { 0 } else { to.try_write(bytes).unwrap_or(0) };
                 self.tracker.advance(&bytes[..written]);
+                if let Some(goodbye) = &mut self.goodbye {
+                    goodbye.read(&bytes[..written]);
+                }
                 self.pending.extend_from_slice(&bytes[written..]);
                 Ok::<_, io::Error>(read > 0)
             });

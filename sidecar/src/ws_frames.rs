@@ -42,6 +42,60 @@ impl FrameTracker {
     }
 }
 
+/// Reads the code of one direction's Close frame. Only an observer wants it, so it is apart from [`FrameTracker`], which runs on
+/// every socket.
+#[derive(Debug, Default)]
+pub(crate) struct CloseReader {
+    tracker: FrameTracker,
+    /// The Close frame's mask, and how much of its payload was seen.
+    close: Option<([u8; 4], usize)>,
+    code: [u8; 2],
+}
+
+/// The operation code of a Close frame.
+const CLOSE: u8 = 0x8;
+/// A Close frame without a code (RFC 6455, section 7.4.1: never sent, only said).
+const NO_CODE: u16 = 1005;
+
+impl CloseReader {
+    /// Takes the next bytes of the stream into account.
+    pub(crate) fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let is_payload = self.tracker.payload_left > 0;
+            if let (true, Some((mask, seen))) = (is_payload, &mut self.close) {
+                if let Some(place) = self.code.get_mut(*seen) {
+                    *place = byte ^ mask[*seen];
+                }
+                *seen += 1;
+            }
+            if !is_payload {
+                self.begin_frame(*byte);
+            }
+            self.tracker.advance(&[*byte]);
+        }
+    }
+
+    /// A byte of a header: its last one tells what kind of frame follows.
+    fn begin_frame(&mut self, byte: u8) {
+        let length = self.tracker.header_length;
+        let mut header = self.tracker.header;
+        header[length] = byte;
+        let header = &header[..=length];
+        let is_whole = payload_length(header).is_some();
+        if is_whole && header[0] & 0x0f == CLOSE && self.close.is_none() {
+            let is_masked = header[1] & 0x80 != 0;
+            let mask = header.last_chunk::<4>().filter(|_| is_masked).copied().unwrap_or_default();
+            self.close = Some((mask, 0));
+        }
+    }
+
+    /// What the side said when it closed; `None` when it has not.
+    pub(crate) fn code(&self) -> Option<u16> {
+        let (_, seen) = self.close?;
+        Some(if seen < self.code.len() { NO_CODE } else { u16::from_be_bytes(self.code) })
+    }
+}
+
 /// The payload's length once the header is complete.
 fn payload_length(header: &[u8]) -> Option<u64> {
     let second = *header.get(1)?;
@@ -107,6 +161,23 @@ mod tests {
                         assert_eq!(tracker.missing() == 0, expected, "{payload} {masked} {step} {position}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_code_of_a_close_frame_is_read_however_the_bytes_are_cut() {
+        let masked = [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe9 ^ 2];
+        for (close, code) in [(close_frame(4001, "bye"), 4001), (masked.to_vec(), 1001), (vec![0x88, 0], NO_CODE)] {
+            // A payload that looks like a Close frame is none.
+            let mut data = frame(false, 300);
+            data[10..12].copy_from_slice(&[0x88, 2]);
+            let stream = [data, close].concat();
+            for step in [1, 2, 7, stream.len()] {
+                let mut reader = CloseReader::default();
+                assert_eq!(reader.code(), None);
+                stream.chunks(step).for_each(|piece| reader.read(piece));
+                assert_eq!(reader.code(), Some(code), "{step}");
             }
         }
     }

@@ -3,11 +3,13 @@
 mod attacks;
 mod browser;
 mod compose;
+mod dev;
 mod document;
 mod frameworks;
 mod kubernetes;
 mod lifecycle;
 mod matrix;
+mod new_dashboard;
 mod portal;
 mod programs;
 mod quality;

@@ -160,7 +160,7 @@ impl Drop for Up {
 }
 
 /// Collects a stream's lines, for the log and for the caller.
-fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Mutex<String>>) -> Arc<Mutex<Vec<String>>> {
+pub(crate) fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Mutex<String>>) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let collected = lines.clone();
     std::thread::spawn(move || {

@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
     }
 
     /// Addresses outside of the page's own host that it asked for anything.
-    pub(super) async fn from_elsewhere(&self) -> Vec<Value> {
+    pub(super) async fn loads_from_elsewhere(&self) -> Vec<Value> {
         self.ask("fromElsewhere()").await.as_array().cloned().unwrap_or_default()
     }
 

@@ -130,7 +130,7 @@ impl Stage {
         for word in [other.name, other.channel, other.country] {
             assert!(!text.replace(PERSON, "").contains(word), "{word} is {}'s: {text}", other.name);
         }
-        assert!(page.from_elsewhere().await.is_empty(), "{:?}", page.from_elsewhere().await);
+        assert!(page.loads_from_elsewhere().await.is_empty(), "{:?}", page.loads_from_elsewhere().await);
     }
 
     /// The live line, once it is that of this tenant and of so many rows.
