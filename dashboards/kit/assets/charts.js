@@ -69,3 +69,4 @@ addEventListener('focusin', e => {
   if (mark) showAt(mark);
 });
 addEventListener('focusout', hide);
+document.addEventListener('kyros:swap', hide);

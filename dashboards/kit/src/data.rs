@@ -1,22 +1,24 @@
 //! The data API as a dashboard sees it: datasets by name, columns by type, no tenant anywhere.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
 use serde::Deserialize;
-use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use crate::Visitor;
+use crate::{Visitor, value::Value};
 
-/// Rows per request; the API's own maximum.
-const PAGE: usize = 50_000;
+/// Cells per request. The API answers as many at once and keeps the answer; more would take one of the few places that a
+/// tenant has for large answers.
+const PAGE_CELLS: usize = 256 * 1024;
+/// Rows per request, however few columns: a page is held twice while it is read.
+const PAGE_ROWS: usize = 50_000;
+/// The API gives up on a query after ten seconds and queues it for at most five before that.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Most rows that a dashboard holds at once.
 const MAX_ROWS: usize = 2_000_000;
 
@@ -32,6 +34,9 @@ pub enum DataError {
     /// The tenant has no such dataset yet.
     #[error("there is no dataset {0:?} yet")]
     Missing(String),
+    /// The tenant's share of the API is used up for the moment.
+    #[error("the data API is busy with other questions of this tenant")]
+    Busy,
     /// The API said no.
     #[error("the data API answered {status} for {dataset:?}")]
     Refused {
@@ -58,16 +63,23 @@ pub enum DataError {
     TooManyRows(String),
 }
 
-impl IntoResponse for DataError {
-    fn into_response(self) -> Response {
-        let status = match &self {
+impl DataError {
+    /// The status of an answer that has no data for this reason.
+    pub fn status(&self) -> StatusCode {
+        match self {
             Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Column { .. } | Self::TooManyRows(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Changed(_) => StatusCode::CONFLICT,
             Self::Unreachable(_) | Self::Refused { .. } => StatusCode::BAD_GATEWAY,
-        };
-        (status, format!("{self}\n")).into_response()
+        }
+    }
+}
+
+impl IntoResponse for DataError {
+    fn into_response(self) -> Response {
+        (self.status(), format!("{self}\n")).into_response()
     }
 }
 
@@ -97,11 +109,12 @@ struct Columns {
 impl DataClient {
     /// A client of `base`, which is `KYROS_API_URL`.
     pub fn new(base: Url) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let client =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build()?;
         Ok(Self { base, client })
     }
 
-    fn request(&self, visitor: &Visitor, dataset: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, visitor: &Visitor, dataset: &str) -> reqwest::RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("/api/data/{dataset}"));
         let request = self.client.get(url);
@@ -127,11 +140,37 @@ impl DataClient {
         Ok(etag(checked(response, dataset)?.headers()))
     }
 
+    /// The version of a dataset and the names of its columns.
+    async fn describe(&self, visitor: &Visitor, dataset: &str) -> Result<(String, Vec<String>), DataError> {
+        let request = self.request(visitor, dataset).query(&[("limit", "1"), ("format", "columns")]);
+        let response = checked(request.send().await.map_err(DataError::Unreachable)?, dataset)?;
+        let version = etag(response.headers());
+        let names: Columns = response.json().await.map_err(DataError::Unreachable)?;
+        Ok((version, names.columns.into_keys().collect()))
+    }
+
     /// Some columns of a dataset, all rows, in the order of the file.
     pub async fn columns(&self, visitor: &Visitor, dataset: &str, select: &[&str]) -> Result<Dataset, DataError> {
-        let mut version = self.version(visitor, dataset, None).await?;
+        self.columns_if_any(visitor, dataset, select, &[]).await
+    }
+
+    /// The same, with those of `optional` that the dataset has.
+    pub async fn columns_if_any(
+        &self,
+        visitor: &Visitor,
+        dataset: &str,
+        select: &[&str],
+        optional: &[&str],
+    ) -> Result<Dataset, DataError> {
+        let (mut version, names) = self.describe(visitor, dataset).await?;
+        let has = |name: &str| names.iter().any(|known| known == name);
+        if let Some(missing) = select.iter().find(|name| !has(name)) {
+            let (dataset, column) = (dataset.to_owned(), (*missing).to_owned());
+            return Err(DataError::Column { dataset, column, reason: "not there" });
+        }
+        let select: Vec<&str> = select.iter().chain(optional.iter().filter(|name| has(name))).copied().collect();
         loop {
-            let read = self.all_pages(visitor, dataset, select).await?;
+            let read = self.all_pages(visitor, dataset, &select).await?;
             let now = self.version(visitor, dataset, Some(&version)).await?;
             // Pages of two versions do not belong together: read the new one from its beginning.
             if now == version {
@@ -147,12 +186,13 @@ impl DataClient {
         dataset: &str,
         select: &[&str],
     ) -> Result<HashMap<String, Vec<Value>>, DataError> {
+        let page_rows = (PAGE_CELLS / select.len().max(1)).clamp(1, PAGE_ROWS);
         let mut columns: HashMap<String, Vec<Value>> = HashMap::new();
         let mut offset = 0;
         loop {
             let request = self.request(visitor, dataset).query(&[
                 ("select", select.join(",")),
-                ("limit", PAGE.to_string()),
+                ("limit", page_rows.to_string()),
                 ("offset", offset.to_string()),
                 ("format", "columns".to_owned()),
             ]);
@@ -163,7 +203,7 @@ impl DataClient {
                 columns.entry(name).or_default().extend(values);
             }
             offset += rows;
-            if rows < PAGE {
+            if rows < page_rows {
                 return Ok(columns);
             }
             if offset >= MAX_ROWS {
@@ -171,62 +211,14 @@ impl DataClient {
             }
         }
     }
-
-    /// A dataset as CSV, all rows, streamed page by page. When a page fails the download breaks off rather than looking
-    /// complete.
-    pub async fn csv(&self, visitor: &Visitor, dataset: &str) -> Result<Response, DataError> {
-        let version = self.version(visitor, dataset, None).await?;
-        let first = self.csv_page(visitor, dataset, 0).await?;
-        let (client, visitor, name) = (self.clone(), visitor.clone(), dataset.to_owned());
-        let pages = stream::try_unfold((Some(first), 0), move |(page, offset)| {
-            let (client, visitor, name) = (client.clone(), visitor.clone(), name.clone());
-            let version = version.clone();
-            async move {
-                let Some(page) = page else {
-                    let is_whole = client.version(&visitor, &name, Some(&version)).await? == version;
-                    return if is_whole { Ok(None) } else { Err(DataError::Changed(name)) };
-                };
-                let next = offset + PAGE;
-                let rows = line_ends(&page);
-                // Quoted line breaks only make a page look fuller; then the next one is asked for and is empty.
-                let following = if rows > PAGE { Some(client.csv_page(&visitor, &name, next).await?) } else { None };
-                let following = following.filter(|page| line_ends(page) > 1);
-                let body = if offset == 0 { page } else { without_header(&page) };
-                Ok(Some((body, (following, next))))
-            }
-        });
-        let headers = [
-            (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
-            (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{dataset}.csv\"")),
-        ];
-        Ok((headers, Body::from_stream(pages)).into_response())
-    }
-
-    async fn csv_page(&self, visitor: &Visitor, dataset: &str, offset: usize) -> Result<Bytes, DataError> {
-        let request = self.request(visitor, dataset).query(&[
-            ("format", "csv".to_owned()),
-            ("limit", PAGE.to_string()),
-            ("offset", offset.to_string()),
-        ]);
-        let response = checked(request.send().await.map_err(DataError::Unreachable)?, dataset)?;
-        response.bytes().await.map_err(DataError::Unreachable)
-    }
 }
 
-fn line_ends(page: &[u8]) -> usize {
-    page.split(|byte| *byte == b'\n').count() - 1
-}
-
-fn without_header(page: &Bytes) -> Bytes {
-    let end = page.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    page.slice(end..)
-}
-
-fn checked(response: reqwest::Response, dataset: &str) -> Result<reqwest::Response, DataError> {
+pub(crate) fn checked(response: reqwest::Response, dataset: &str) -> Result<reqwest::Response, DataError> {
     match response.status() {
         StatusCode::OK => Ok(response),
         StatusCode::UNAUTHORIZED => Err(DataError::SignedOut),
         StatusCode::NOT_FOUND => Err(DataError::Missing(dataset.to_owned())),
+        StatusCode::TOO_MANY_REQUESTS => Err(DataError::Busy),
         status => Err(DataError::Refused { dataset: dataset.to_owned(), status }),
     }
 }
@@ -239,15 +231,25 @@ impl Dataset {
     /// A column of texts.
     pub fn texts(&mut self, column: &str) -> Result<Column<String>, DataError> {
         self.take(column, "expected texts", |value| match value {
-            Value::String(text) => Some(text),
+            Value::Text(text) => Some(text.into()),
+            Value::Whole(number) => Some(number.to_string()),
             Value::Number(number) => Some(number.to_string()),
-            _ => None,
+            Value::Null => None,
         })
     }
 
     /// A column of numbers.
     pub fn numbers(&mut self, column: &str) -> Result<Column<f64>, DataError> {
-        self.take(column, "expected numbers", |value| value.as_f64())
+        self.take(column, "expected numbers", |value| match value {
+            Value::Whole(number) => Some(number as f64),
+            Value::Number(number) => Some(number),
+            Value::Text(_) | Value::Null => None,
+        })
+    }
+
+    /// Whether a column was read that need not be there.
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.contains_key(column)
     }
 
     /// Takes a column out; a value that is there but of another type is an error, a missing one is `None`.
@@ -261,7 +263,9 @@ impl Dataset {
         let values = self.columns.remove(column).ok_or_else(|| error("not there"))?;
         values
             .into_iter()
-            .map(|value| if value.is_null() { Ok(None) } else { read(value).map(Some).ok_or_else(|| error(reason)) })
+            .map(|value| {
+                if matches!(value, Value::Null) { Ok(None) } else { read(value).map(Some).ok_or_else(|| error(reason)) }
+            })
             .collect()
     }
 }

@@ -25,17 +25,29 @@
 //! It promises that data is asked for with the authority of the very request that is answered: what a dashboard may see is
 //! decided by the API each time, never by a header alone. It never stores a token and never asks for a tenant.
 
+mod cache;
 pub mod charts;
+pub mod csv;
 mod data;
+mod export;
+mod filters;
 mod listen;
 mod live;
 mod page;
+mod query;
 mod serve;
+mod table;
+mod value;
 mod visitor;
 
+pub use cache::Cache;
 pub use data::{Column, DataClient, DataError, Dataset};
+pub use export::Keep;
+pub use filters::{Active, Choice, FilterError, FilterProblem, Filters};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::live;
-pub use page::{Page, Panel, assets};
+pub use page::{Notice, Page, Panel, assets};
+pub use query::{Query, QueryError};
 pub use serve::{DashboardSettings, run, serve};
+pub use table::{Cell, DataTable, Paging, Sort, Table};
 pub use visitor::Visitor;

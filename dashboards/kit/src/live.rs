@@ -59,7 +59,12 @@ async fn versions(
 ) -> Result<Vec<String>, DataError> {
     let mut versions = Vec::with_capacity(datasets.len());
     for (index, dataset) in datasets.iter().enumerate() {
-        versions.push(data.version(visitor, dataset, known.get(index).map(String::as_str)).await?);
+        let known = known.get(index).filter(|known| !known.is_empty()).map(String::as_str);
+        match data.version(visitor, dataset, known).await {
+            // A dataset that a tenant need not have: its coming is a change.
+            Err(DataError::Missing(_)) => versions.push(String::new()),
+            version => versions.push(version?),
+        }
     }
     Ok(versions)
 }

@@ -109,7 +109,11 @@ fn nothing_is_inline() {
 
 #[test]
 fn a_line_chart_has_its_parts() {
-    let meta = Meta::new("clv value", "Value").note("USD").summary("Value doubles");
+    let meta = Meta::new("clv value", "Value")
+        .note("USD")
+        .summary("Value doubles")
+        .rows("Month")
+        .csv("/export/clv.csv?a=1&b=2");
     let html = Line::new(meta, Axis::categories(["M0", "M1"]), Format::number(0).prefix("$"))
         .series(Series::new("2026 Q1", [50.0, 100.0]))
         .reference(96.0, "CAC $96")
@@ -122,9 +126,10 @@ fn a_line_chart_has_its_parts() {
         "<svg class=\"n\" viewBox=\"0 0 340 220\"",
         "<path class=\"line c1\" data-key=\"2026 Q1\" d=\"M34.8 129L",
         "data-key=\"M1\" data-tip=\"M1\n2026 Q1: $100\"",
-        "<details class=\"data\"><summary>Show data</summary>",
-        "<thead><tr><th scope=\"col\"></th><th scope=\"col\">2026 Q1</th></tr></thead>",
-        "<tr><th scope=\"row\">M1</th><td>$100</td></tr></tbody></table></div></details></figure>",
+        "<details class=\"data\"><summary>Show data<span class=\"chart-sr\"> of Value</span></summary>",
+        "<thead><tr><th scope=\"col\">Month</th><th scope=\"col\">2026 Q1</th></tr></thead>",
+        "<tr><th scope=\"row\">M1</th><td>$100</td></tr></tbody></table></div></details>\
+         <a class=\"csv\" href=\"/export/clv.csv?a=1&amp;b=2\" download=\"\"><span class=\"chart-sr\">Value, </span>CSV</a></div></figure>",
     ] {
         assert!(html.contains(part), "{part}\nin\n{html}");
     }
@@ -155,7 +160,7 @@ fn a_backtest_marks_exceptions() {
     let html = chart.to_string();
     assert!(html.contains("1 exception in 3 days, 0.0 expected."), "{html}");
     assert_eq!(html.matches("class=\"exception\"").count(), 2, "one per drawing");
-    assert_eq!(html.matches("<td>yes</td>").count(), 1);
+    assert_eq!(html.matches("<td class=\"words\">yes</td>").count(), 1);
 }
 
 #[test]
@@ -171,5 +176,8 @@ fn links_make_the_drawing_a_group() {
     let bars = Bars::horizontal(meta(), Format::number(0)).bar(Bar::new("Loyal", 3.0).link("?segment=loyal&x=1"));
     let html = bars.to_string();
     assert!(html.contains("role=\"group\"") && !html.contains("tabindex=\"0\" data-nav"), "{html}");
-    assert!(html.contains("<a href=\"?segment=loyal&amp;x=1\" aria-label=\"Loyal: 3. Select to filter.\""), "{html}");
+    assert!(
+        html.contains("<a href=\"?segment=loyal&amp;x=1\" aria-description=\"Loyal: 3. Select to filter.\""),
+        "{html}"
+    );
 }

@@ -27,8 +27,12 @@ const SECOND: [(&str, &str); 32] = [
     ("Devices", "Technology"), ("Data", "Technology"), ("Clinics", "Health"), ("Pharma", "Health"),
     ("Care", "Health"), ("Capital", "Financials"), ("Leasing", "Financials"), ("Insurance", "Financials"),
 ];
-const RATINGS: [&str; 7] = ["AAA", "AA", "A", "BBB", "BB", "B", "CCC"];
-const PD: [f64; 7] = [0.0002, 0.0004, 0.0009, 0.0028, 0.0110, 0.0420, 0.1650];
+/// Grades, best first.
+pub(crate) const RATINGS: [&str; 7] = ["AAA", "AA", "A", "BBB", "BB", "B", "CCC"];
+/// Typical chance of default within a year, by grade.
+pub(crate) const PD: [f64; 7] = [0.0002, 0.0004, 0.0009, 0.0028, 0.0110, 0.0420, 0.1650];
+/// Highest chance of default of a counterparty that still pays.
+pub(crate) const PD_CAP: f64 = 0.6;
 
 /// How a book of exposures looks.
 #[derive(Debug, Clone)]
@@ -84,30 +88,69 @@ fn name(seed: u64, number: usize) -> (String, &'static str) {
     if number < total { (pair, sector) } else { (format!("{pair} {}", number / total + 1), sector) }
 }
 
-/// Writes the exposures; the counterparty in the middle of the book carries the canary.
-pub(crate) fn write(book: &Book, canary: &str, out: &mut impl Write) -> io::Result<()> {
-    csv::line(out, ["counterparty", "sector", "country", "rating", "ead", "pd", "lgd", "maturity"])?;
-    let size = LogNormal::new(book.size.0, book.size.1).map_err(invalid)?;
-    let loss = Beta::new(book.lgd.0, book.lgd.1).map_err(invalid)?;
-    let noise = LogNormal::new(0.0, 0.18).map_err(invalid)?;
-    let grades: Vec<(usize, f64)> = book.ratings.iter().copied().enumerate().collect();
-    for number in 0..book.count {
-        let rng = &mut stream(book.seed, u64::try_from(number).unwrap_or(u64::MAX));
-        let (mut counterparty, sector) = name(book.seed, number);
-        if number == book.count / 2 {
+/// One counterparty as it stands on the last day.
+#[derive(Debug, Clone)]
+pub(crate) struct Exposure {
+    pub(crate) counterparty: String,
+    pub(crate) sector: &'static str,
+    pub(crate) country: &'static str,
+    /// Place in [`RATINGS`], best first.
+    pub(crate) grade: usize,
+    pub(crate) ead: f64,
+    pub(crate) pd: f64,
+    pub(crate) lgd: f64,
+    days: i32,
+}
+
+impl Book {
+    /// The counterparty that carries the canary: the one in the middle.
+    pub(crate) fn marked(&self) -> usize {
+        self.count / 2
+    }
+
+    /// Number of counterparties.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The counterparty of a number, which may lie past the book's end; the marked one carries the canary.
+    pub(crate) fn exposure(&self, number: usize, canary: &str) -> io::Result<Exposure> {
+        let size = LogNormal::new(self.size.0, self.size.1).map_err(invalid)?;
+        let loss = Beta::new(self.lgd.0, self.lgd.1).map_err(invalid)?;
+        let noise = LogNormal::new(0.0, 0.18).map_err(invalid)?;
+        let grades: Vec<(usize, f64)> = self.ratings.iter().copied().enumerate().collect();
+        let rng = &mut stream(self.seed, u64::try_from(number).unwrap_or(u64::MAX));
+        let (mut counterparty, sector) = name(self.seed, number);
+        if number == self.marked() {
             counterparty = format!("{counterparty} {canary}");
         }
-        let country = word(rng, book.countries);
+        let country = word(rng, self.countries);
         let grade = crate::random::pick(rng, &grades).copied().unwrap_or(3);
         // Weak names get less credit.
         let ead = size.sample(rng) * [1.6, 1.5, 1.3, 1.0, 0.7, 0.5, 0.4][grade];
-        let ead = format!("{:.2}", (ead / 100.0).round() * 100.0);
-        let pd = format!("{:.6}", (PD[grade] * noise.sample(rng)).min(0.6));
-        let lgd = format!("{:.4}", loss.sample(rng));
-        let days = 14.0 + rng.random::<f64>().powi(2) * book.longest;
+        Ok(Exposure {
+            counterparty,
+            sector,
+            country,
+            grade,
+            ead: (ead / 100.0).round() * 100.0,
+            pd: (PD[grade] * noise.sample(rng)).min(PD_CAP),
+            lgd: loss.sample(rng),
+            days: whole(14.0 + rng.random::<f64>().powi(2) * self.longest),
+        })
+    }
+}
+
+/// Writes the exposures.
+pub(crate) fn write(book: &Book, canary: &str, out: &mut impl Write) -> io::Result<()> {
+    csv::line(out, ["counterparty", "sector", "country", "rating", "ead", "pd", "lgd", "maturity"])?;
+    for number in 0..book.count {
+        let row = book.exposure(number, canary)?;
+        let (ead, pd, lgd) = (format!("{:.2}", row.ead), format!("{:.6}", row.pd), format!("{:.4}", row.lgd));
         // Years, as the capital formula takes it.
-        let maturity = format!("{:.2}", f64::from(whole(days)) / 365.25);
-        csv::line(out, [&counterparty, sector, country, RATINGS[grade], &ead, &pd, &lgd, &maturity])?;
+        let maturity = format!("{:.2}", f64::from(row.days) / 365.25);
+        let rating = RATINGS[row.grade];
+        csv::line(out, [&row.counterparty, row.sector, row.country, rating, &ead, &pd, &lgd, &maturity])?;
     }
     Ok(())
 }

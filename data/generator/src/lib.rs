@@ -12,8 +12,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod acquisition;
 mod csv;
 mod exposures;
+mod history;
 mod model;
 mod pnl;
 mod random;
@@ -24,13 +26,18 @@ use std::io::{self, Write};
 pub use model::BgNbd;
 
 /// Every data set: tenant, dashboard that shows it, name of the data set.
-const DATASETS: [(&str, &str, &str); 7] = [
+const DATASETS: [(&str, &str, &str); 12] = [
+    ("acme", "clv", "acquisition"),
     ("acme", "clv", "transactions"),
     ("acme", "risk", "exposures"),
+    ("acme", "risk", "history"),
     ("acme", "risk", "pnl"),
+    ("globex", "clv", "acquisition"),
     ("globex", "clv", "transactions"),
+    ("initech", "clv", "acquisition"),
     ("initech", "clv", "transactions"),
     ("initech", "risk", "exposures"),
+    ("initech", "risk", "history"),
     ("initech", "risk", "pnl"),
 ];
 
@@ -61,11 +68,16 @@ pub fn canary(tenant: &str) -> String {
 pub fn generate(tenant: &str, dataset: &str, out: &mut impl Write) -> io::Result<()> {
     let mark = canary(tenant);
     match (tenant, dataset) {
+        ("acme", "acquisition") => acquisition::write(&acquisition::ACME, &mark, out),
+        ("globex", "acquisition") => acquisition::write(&acquisition::GLOBEX, &mark, out),
+        ("initech", "acquisition") => acquisition::write(&acquisition::INITECH, &mark, out),
         ("acme", "transactions") => transactions::write(&transactions::acme()?, &mark, out),
         ("globex", "transactions") => transactions::write(&transactions::globex()?, &mark, out),
         ("initech", "transactions") => transactions::write(&transactions::initech()?, &mark, out),
         ("acme", "exposures") => exposures::write(&exposures::ACME, &mark, out),
         ("initech", "exposures") => exposures::write(&exposures::INITECH, &mark, out),
+        ("acme", "history") => history::write(&history::ACME, &mark, out),
+        ("initech", "history") => history::write(&history::INITECH, &mark, out),
         ("acme", "pnl") => pnl::write(&pnl::ACME, &mark, out),
         ("initech", "pnl") => pnl::write(&pnl::INITECH, &mark, out),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no data set {dataset:?} of tenant {tenant:?}"))),
@@ -89,8 +101,10 @@ pub fn generate(tenant: &str, dataset: &str, out: &mut impl Write) -> io::Result
 pub fn generate_rows(tenant: &str, dataset: &str, rows: usize, out: &mut impl Write) -> io::Result<()> {
     let mark = canary(tenant);
     match dataset {
+        "acquisition" => acquisition::write_rows(&acquisition::of(tenant), &mark, rows, out),
         "transactions" => transactions::write(&transactions::of_rows(tenant, rows)?, &mark, out),
         "exposures" => exposures::write(&exposures::of_rows(tenant, rows), &mark, out),
+        "history" => history::write_rows(&history::of_rows(tenant, rows), &mark, rows, out),
         "pnl" => pnl::write_rows(&pnl::of(tenant), &mark, rows, out),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no data set {dataset:?}"))),
     }

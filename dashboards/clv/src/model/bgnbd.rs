@@ -84,9 +84,9 @@ impl BgNbdParams {
 struct Group {
     /// Place of `x` in the table of distinct frequencies.
     frequency: usize,
-    x: f64,
-    recency: f64,
-    age: f64,
+    /// Places of `t_x` and `T` in the table of distinct times.
+    recency: usize,
+    age: usize,
     customers: f64,
 }
 
@@ -94,6 +94,8 @@ struct Group {
 pub struct Likelihood {
     groups: Vec<Group>,
     frequencies: Vec<u32>,
+    /// Distinct times, ascending: days of a calendar, so there are few beside the customers.
+    times: Vec<f64>,
     customers: f64,
     total_frequency: f64,
     total_age: f64,
@@ -109,20 +111,25 @@ impl Likelihood {
         }
         let mut frequencies: Vec<u32> = grouped.keys().map(|key| key.0).collect();
         frequencies.dedup();
+        let mut times: Vec<f64> =
+            grouped.keys().flat_map(|key| [f64::from_bits(key.1), f64::from_bits(key.2)]).collect();
+        times.sort_by(f64::total_cmp);
+        times.dedup_by_key(|time| time.to_bits());
+        let place = |time: u64| times.partition_point(|known| known.total_cmp(&f64::from_bits(time)).is_lt());
         let groups = grouped
             .into_iter()
             .map(|((x, recency, age), customers)| Group {
                 // Keys are sorted by `x`, so the number of smaller frequencies is its place.
                 frequency: frequencies.partition_point(|known| *known < x),
-                x: f64::from(x),
-                recency: f64::from_bits(recency),
-                age: f64::from_bits(age),
+                recency: place(recency),
+                age: place(age),
                 customers: f64::from(customers),
             })
             .collect();
         Ok(Self {
             groups,
             frequencies,
+            times,
             customers: summaries.len() as f64,
             total_frequency: summaries.iter().map(|summary| f64::from(summary.frequency)).sum(),
             total_age: summaries.iter().map(|summary| summary.age).sum(),
@@ -135,22 +142,23 @@ impl Likelihood {
     pub fn log_likelihood(&self, params: &BgNbdParams) -> f64 {
         let BgNbdParams { r, alpha, a, b } = *params;
         let log_alpha = r * alpha.ln();
-        // ln A1 + ln A2 depend on x alone.
-        let by_frequency: Vec<f64> = self
+        // What depends on x alone: ln A1 + ln A2, -(r + x), and the factor of A4 (none without a repeat purchase).
+        let by_frequency: Vec<(f64, f64, Option<f64>)> = self
             .frequencies
             .iter()
-            .map(|&x| ln_rising(r, x) + log_alpha + ln_rising(b, x) - ln_rising(a + b, x))
+            .map(|&frequency| {
+                let x = f64::from(frequency);
+                let before =
+                    ln_rising(r, frequency) + log_alpha + ln_rising(b, frequency) - ln_rising(a + b, frequency);
+                (before, -(r + x), (frequency > 0).then(|| (a / (b + x - 1.0)).ln()))
+            })
             .collect();
+        let by_time: Vec<f64> = self.times.iter().map(|time| (alpha + time).ln()).collect();
         let one = |group: &Group| {
-            let exponent = -(r + group.x);
-            let alive = exponent * (alpha + group.age).ln();
-            let either = if group.x > 0.0 {
-                let dropped = (a / (b + group.x - 1.0)).ln() + exponent * (alpha + group.recency).ln();
-                ln_add_exp(alive, dropped)
-            } else {
-                alive
-            };
-            group.customers * (by_frequency[group.frequency] + either)
+            let (before, exponent, factor) = by_frequency[group.frequency];
+            let alive = exponent * by_time[group.age];
+            let either = factor.map_or(alive, |factor| ln_add_exp(alive, factor + exponent * by_time[group.recency]));
+            group.customers * (before + either)
         };
         self.groups.iter().map(one).sum()
     }

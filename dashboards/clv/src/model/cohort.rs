@@ -51,7 +51,7 @@ pub fn retention(transactions: &[Transaction], last_day: Date) -> Result<Vec<Coh
 }
 
 /// Calendar months from one day to a later one, 0 within the same month.
-fn months_between(from: Date, to: Date) -> usize {
+pub(crate) fn months_between(from: Date, to: Date) -> usize {
     let months = |day: Date| i32::from(day.year()) * MONTHS_PER_YEAR + i32::from(day.month());
     usize::try_from(months(to) - months(from)).unwrap_or(0)
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::bgnbd::BgNbdParams;
 use crate::model::error::ModelError;
-use crate::model::summary::{CustomerSummary, Transaction, days_between, purchase_days, weeks_between};
+use crate::model::summary::{CustomerSummary, Transaction, days_between, purchase_days};
 
-const DAYS_PER_WEEK: i64 = 7;
+const DAYS_PER_WEEK: usize = 7;
 
 /// Repeat purchases of all customers up to the end of one week.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,42 +34,45 @@ pub fn cumulative_tracking(
     last_day: Date,
 ) -> Result<Vec<TrackingPoint>, ModelError> {
     let customers = purchase_days(transactions, last_day)?;
+    Ok(cumulative(customers.values().map(|days| days.keys().copied()), params, cohort_end, last_day))
+}
+
+/// The same from each customer's purchase days, old to new and each once.
+pub fn cumulative(
+    customers: impl Iterator<Item = impl Iterator<Item = Date>>,
+    params: &BgNbdParams,
+    cohort_end: Date,
+    last_day: Date,
+) -> Vec<TrackingPoint> {
     let mut arrivals: BTreeMap<Date, u32> = BTreeMap::new();
     let mut repeats: BTreeMap<Date, u32> = BTreeMap::new();
-    for days in customers.values() {
-        let mut days = days.keys().copied();
+    for days in customers {
+        let mut days = days.take_while(|day| *day <= last_day);
         let Some(first) = days.next().filter(|first| *first <= cohort_end) else { continue };
         *arrivals.entry(first).or_insert(0) += 1;
         for day in days {
             *repeats.entry(day).or_insert(0) += 1;
         }
     }
-    let Some(&origin) = arrivals.keys().next() else { return Ok(Vec::new()) };
+    let Some(&origin) = arrivals.keys().next() else { return Vec::new() };
+    let since = |counts: BTreeMap<Date, u32>| -> Vec<(usize, f64)> {
+        let offset = |day: Date| usize::try_from(days_between(origin, day)).unwrap_or(0);
+        counts.into_iter().map(|(day, count)| (offset(day), f64::from(count))).collect()
+    };
+    let (arrivals, repeats) = (since(arrivals), since(repeats));
     // A week ends with its seventh day, so the day before `origin + 7 week` must be in the data.
-    let weeks = u32::try_from((days_between(origin, last_day) + 1) / DAYS_PER_WEEK).unwrap_or(0);
-    Ok((1..=weeks).map(|week| tracking_point(week, origin, &arrivals, &repeats, params)).collect())
-}
-
-fn tracking_point(
-    week: u32,
-    origin: Date,
-    arrivals: &BTreeMap<Date, u32>,
-    repeats: &BTreeMap<Date, u32>,
-    params: &BgNbdParams,
-) -> TrackingPoint {
-    let end = f64::from(week);
-    let actual = repeats
-        .iter()
-        .take_while(|(day, _)| days_between(origin, **day) < DAYS_PER_WEEK * i64::from(week))
-        .map(|(_, count)| f64::from(*count))
-        .sum();
-    let predicted = arrivals
-        .iter()
-        .map(|(day, customers)| (end - weeks_between(origin, *day), f64::from(*customers)))
-        .filter(|(weeks, _)| *weeks > 0.0)
-        .map(|(weeks, customers)| customers * params.expected_purchases(weeks))
-        .sum();
-    TrackingPoint { week, actual, predicted }
+    let weeks = usize::try_from(days_between(origin, last_day) + 1).unwrap_or(0) / DAYS_PER_WEEK;
+    // Customers who came equally long ago are expected to have bought as often: one expectation per number of days.
+    let expected: Vec<f64> =
+        (0..=weeks * DAYS_PER_WEEK).map(|days| params.expected_purchases(days as f64 / DAYS_PER_WEEK as f64)).collect();
+    let point = |week: usize| {
+        let end = week * DAYS_PER_WEEK;
+        let actual = repeats.iter().take_while(|(day, _)| *day < end).map(|(_, count)| count).sum();
+        let came = arrivals.iter().take_while(|(day, _)| *day < end);
+        let predicted = came.map(|(day, customers)| customers * expected[end - day]).sum();
+        TrackingPoint { week: u32::try_from(week).unwrap_or(u32::MAX), actual, predicted }
+    };
+    (1..=weeks).map(point).collect()
 }
 
 /// One bar of a histogram.

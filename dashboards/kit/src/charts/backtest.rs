@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::charts::axis::Axis;
-use crate::charts::figure::{Canvas, Drawing, Meta, Table, render};
+use crate::charts::figure::{Canvas, Drawing, Meta, render};
 use crate::charts::format::{Date, Format};
 use crate::charts::markup::{Markup, Path};
 use crate::charts::plot::{self, Places, Plot};
 use crate::charts::scale::{Ticks, float};
+use crate::table::{Cell, Table};
 
 /// One day of a backtest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,7 +143,8 @@ impl Drawing for Backtest {
     fn table(&self) -> Table {
         let row = |day: &Day| {
             let mark = if day.is_exception() { "yes" } else { "" };
-            vec![day.date.to_string(), self.format.exact(day.pnl), self.format.exact(-day.var), mark.to_owned()]
+            let amount = |value: f64| Cell::Number(value, self.format.clone());
+            vec![Cell::text(day.date.to_string()), amount(day.pnl), amount(-day.var), Cell::text(mark)]
         };
         Table::new(["Date", "P&L", "VaR", "Exception"], self.days.iter().map(row).collect())
     }

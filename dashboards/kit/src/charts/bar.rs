@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use crate::charts::axis::{Axis, fit, width};
-use crate::charts::figure::{Canvas, Drawing, Meta, Table, render};
+use crate::charts::figure::{Canvas, Drawing, Meta, render};
 use crate::charts::format::Format;
 use crate::charts::markup::Markup;
 use crate::charts::plot::{self, Places, Plot, label, line};
 use crate::charts::scale::{Linear, Ticks, extent, float};
+use crate::table::{Cell, Table};
 
 const ROW: f64 = 30.0;
 
@@ -19,13 +20,15 @@ pub struct Bar {
     target: Option<f64>,
     link: Option<String>,
     key: Option<String>,
+    selected: bool,
+    count: Option<usize>,
 }
 
 impl Bar {
     /// A bar with a label and a value.
     #[must_use]
     pub fn new(label: impl Into<String>, value: f64) -> Self {
-        Self { label: label.into(), value, target: None, link: None, key: None }
+        Self { label: label.into(), value, target: None, link: None, key: None, selected: false, count: None }
     }
 
     /// A tick across the bar, for a target or a cost.
@@ -39,6 +42,20 @@ impl Bar {
     #[must_use]
     pub fn link(mut self, href: impl Into<String>) -> Self {
         self.link = Some(href.into());
+        self
+    }
+
+    /// How many the bar stands for, for its tooltip and the table.
+    #[must_use]
+    pub fn count(mut self, count: usize) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// Says that the page is filtered by this bar; the other bars step back, and its link takes the filter away.
+    #[must_use]
+    pub fn selected(mut self, selected: bool) -> Self {
+        self.selected = selected;
         self
     }
 
@@ -60,7 +77,9 @@ pub struct Bars {
     meta: Meta,
     format: Format,
     items: Vec<Bar>,
+    value: String,
     target: String,
+    counted: String,
     horizontal: bool,
 }
 
@@ -68,7 +87,8 @@ impl Bars {
     /// Columns, for ordered categories.
     #[must_use]
     pub fn vertical(meta: Meta, format: Format) -> Self {
-        Self { meta, format, items: Vec::new(), target: "Target".to_owned(), horizontal: false }
+        let [value, target, counted] = ["Value", "Target", "Count"].map(str::to_owned);
+        Self { meta, format, items: Vec::new(), value, target, counted, horizontal: false }
     }
 
     /// Bars from left to right, for names; pass them sorted.
@@ -91,6 +111,20 @@ impl Bars {
         self
     }
 
+    /// What the bars measure, for the table.
+    #[must_use]
+    pub fn value_name(mut self, name: impl Into<String>) -> Self {
+        self.value = name.into();
+        self
+    }
+
+    /// What each bar stands for so many of, for tooltips and the table.
+    #[must_use]
+    pub fn count_name(mut self, name: impl Into<String>) -> Self {
+        self.counted = name.into();
+        self
+    }
+
     /// What the target ticks mean, for tooltips and the table.
     #[must_use]
     pub fn target_name(mut self, name: impl Into<String>) -> Self {
@@ -108,18 +142,26 @@ impl Bars {
             // Writing to a String cannot fail.
             let _ = write!(tip, "\n{}: {}", self.target, self.format.text(target));
         }
+        if let Some(count) = bar.count {
+            // Writing to a String cannot fail.
+            let _ = write!(tip, "\n{}: {}", self.counted, Format::number(0).text(float(count)));
+        }
         if bar.link.is_some() {
-            tip.push_str("\nSelect to filter");
+            tip.push('\n');
+            tip.push_str(what_a_click_does(bar));
         }
         tip
     }
 
-    /// Draws the marks of a bar inside its link, if it has one.
+    /// Draws the marks of a bar inside its link, if it has one. A link that holds its label is named by what it holds, so that
+    /// whoever speaks to the computer can say what stands there; what is cut off stands in its description.
     fn mark(&self, out: &mut Markup, bar: &Bar, area: (f64, f64, f64, f64), marks: impl FnOnce(&mut Markup)) {
         let tip = self.tip(bar);
         if let Some(href) = &bar.link {
-            let name = format!("{}: {}. Select to filter.", bar.label, self.format.text(bar.value));
-            out.tag("a").attr("href", href).attr("aria-label", &name).attr("data-filter", "").open();
+            let about = format!("{}: {}. {}.", bar.label, self.format.text(bar.value), what_a_click_does(bar));
+            let name = if self.horizontal { "aria-description" } else { "aria-label" };
+            let a = out.tag("a").attr("href", href).attr(name, &about).attr("data-filter", "");
+            a.attr("data-key", bar.mark_key()).maybe("aria-current", bar.selected.then_some("true")).open();
         }
         marks(out);
         out.tag("rect")
@@ -136,6 +178,19 @@ impl Bars {
         }
     }
 
+    fn rect(&self, out: &mut Markup, bar: &Bar, (x, y, width, height): (f64, f64, f64, f64)) {
+        let steps_back = !bar.selected && self.items.iter().any(|other| other.selected);
+        out.tag("rect")
+            .attr("class", if steps_back { "bar c1 dim" } else { "bar c1" })
+            .attr("data-key", bar.mark_key())
+            .num("x", x)
+            .num("y", y)
+            .num("width", width)
+            .num("height", height)
+            .num("rx", 2.0)
+            .empty();
+    }
+
     fn columns(&self, out: &mut Markup, canvas: Canvas) {
         let axis = Axis::categories(self.items.iter().map(|b| b.label.as_str()));
         let ticks = Ticks::nice(self.values(), true, 4);
@@ -149,7 +204,7 @@ impl Bars {
             let (zero, end) = (plot.y(0.0), plot.y(value));
             let area = (x - room / 2.0, plot.top, room, plot.bottom - plot.top);
             self.mark(out, bar, area, |out| {
-                rect(out, bar.mark_key(), (x - wide / 2.0, zero.min(end), wide, (zero - end).abs()));
+                self.rect(out, bar, (x - wide / 2.0, zero.min(end), wide, (zero - end).abs()));
                 let text = self.format.text(bar.value);
                 if width(&text) < room {
                     let above = if value < 0.0 { end + 14.0 } else { end - 5.0 };
@@ -177,26 +232,22 @@ impl Bars {
             let (zero, end) = (x.at(0.0), x.at(value));
             self.mark(out, bar, (0.0, top, canvas.width, ROW), |out| {
                 label(out, "tick", 0.0, top + 19.0, &fit(&bar.label, names));
-                rect(out, bar.mark_key(), (zero.min(end), top + 5.0, (zero - end).abs(), ROW - 11.0));
-                label(out, "name", zero.max(end) + 6.0, top + 19.0, text);
-                if let Some(target) = bar.target.filter(|t| t.is_finite()) {
-                    line(out, "target", (x.at(target), top + 2.0), (x.at(target), top + ROW - 3.0));
+                self.rect(out, bar, (zero.min(end), top + 5.0, (zero - end).abs(), ROW - 11.0));
+                let tick = bar.target.filter(|t| t.is_finite()).map(|target| x.at(target));
+                let after = zero.max(end);
+                // A tick that would go through the number stands before it.
+                let after = tick.filter(|at| *at > after && *at < after + 8.0 + width(text)).unwrap_or(after);
+                label(out, "name", after + 6.0, top + 19.0, text);
+                if let Some(at) = tick {
+                    line(out, "target", (at, top + 2.0), (at, top + ROW - 3.0));
                 }
             });
         }
     }
 }
 
-fn rect(out: &mut Markup, key: &str, (x, y, width, height): (f64, f64, f64, f64)) {
-    out.tag("rect")
-        .attr("class", "bar c1")
-        .attr("data-key", key)
-        .num("x", x)
-        .num("y", y)
-        .num("width", width)
-        .num("height", height)
-        .num("rx", 2.0)
-        .empty();
+fn what_a_click_does(bar: &Bar) -> &'static str {
+    if bar.selected { "Select to show all" } else { "Select to filter" }
 }
 
 impl Drawing for Bars {
@@ -239,14 +290,25 @@ impl Drawing for Bars {
 
     fn table(&self) -> Table {
         let targets = self.items.iter().any(|b| b.target.is_some());
-        let mut head = vec!["", "Value"];
+        let counts = self.items.iter().any(|b| b.count.is_some());
+        let mut head = vec![self.meta.row_name(), &self.value];
+        if counts {
+            head.push(&self.counted);
+        }
         if targets {
             head.push(&self.target);
         }
         let row = |bar: &Bar| {
-            let mut cells = vec![bar.label.clone(), self.format.exact(bar.value)];
+            let name = match &bar.link {
+                Some(href) => Cell::Filter(bar.label.clone(), href.clone()),
+                None => Cell::text(&bar.label),
+            };
+            let mut cells = vec![name, Cell::Number(bar.value, self.format.clone())];
+            if counts {
+                cells.push(Cell::Number(bar.count.map_or(f64::NAN, float), Format::number(0)));
+            }
             if targets {
-                cells.push(bar.target.map_or_else(String::new, |t| self.format.exact(t)));
+                cells.push(Cell::Number(bar.target.unwrap_or(f64::NAN), self.format.clone()));
             }
             cells
         };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::charts::markup::Markup;
+use crate::{charts::markup::Markup, table::Table};
 
 /// How wide the panel is on the page. It sets the width of the drawing, so that text keeps its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,8 @@ pub struct Meta {
     title: String,
     note: String,
     summary: String,
+    rows: String,
+    csv: Option<String>,
     size: Size,
 }
 
@@ -31,7 +33,15 @@ impl Meta {
     #[must_use]
     pub fn new(id: &str, title: impl Into<String>) -> Self {
         let id = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        Self { id, title: title.into(), note: String::new(), summary: String::new(), size: Size::default() }
+        Self {
+            id,
+            title: title.into(),
+            note: String::new(),
+            summary: String::new(),
+            rows: "Name".into(),
+            csv: None,
+            size: Size::default(),
+        }
     }
 
     /// A short line under or beside the title: unit, period, how to read it.
@@ -48,6 +58,20 @@ impl Meta {
         self
     }
 
+    /// What each row of the data is, for the head of the first column: `Month`.
+    #[must_use]
+    pub fn rows(mut self, rows: impl Into<String>) -> Self {
+        self.rows = rows.into();
+        self
+    }
+
+    /// Where the data can be had as a file.
+    #[must_use]
+    pub fn csv(mut self, href: impl Into<String>) -> Self {
+        self.csv = Some(href.into());
+        self
+    }
+
     /// The width of the panel.
     #[must_use]
     pub fn size(mut self, size: Size) -> Self {
@@ -55,9 +79,28 @@ impl Meta {
         self
     }
 
+    /// The id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The title.
     pub(crate) fn title(&self) -> &str {
         &self.title
+    }
+
+    /// The head of the first column of the data.
+    pub(crate) fn row_name(&self) -> &str {
+        &self.rows
+    }
+
+    /// The link to the data as a file.
+    pub(crate) fn link(&self, out: &mut Markup) {
+        let Some(href) = &self.csv else { return };
+        out.tag("a").attr("class", "csv").attr("href", href).attr("download", "").open();
+        out.tag("span").attr("class", "chart-sr").text(&format!("{}, ", self.title));
+        out.text("CSV");
+        out.close("a");
     }
 
     /// The sentence for people who cannot see the drawing, with `facts` behind it.
@@ -91,19 +134,6 @@ impl Meta {
 pub(crate) struct Canvas {
     pub(crate) width: f64,
     pub(crate) narrow: bool,
-}
-
-/// The numbers behind a chart, as text.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    pub(crate) head: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    pub(crate) fn new<'a>(head: impl IntoIterator<Item = &'a str>, rows: Vec<Vec<String>>) -> Self {
-        Self { head: head.into_iter().map(ToOwned::to_owned).collect(), rows }
-    }
 }
 
 /// Which key stands under the drawing.
@@ -159,7 +189,7 @@ pub(crate) fn render<D: Drawing>(chart: &D) -> Markup {
     svg(&mut out, chart, Canvas { width: 340.0, narrow: true });
     key(&mut out, &chart.key());
     out.close("div");
-    details(&mut out, meta.title(), &chart.table());
+    foot(&mut out, meta, &chart.table());
     out.close("figure");
     out
 }
@@ -202,16 +232,17 @@ fn key(out: &mut Markup, key: &Key) {
     out.close("ul");
 }
 
-fn details(out: &mut Markup, title: &str, table: &Table) {
+/// What stands under every chart: its data as a table, and as a file.
+pub(crate) fn foot(out: &mut Markup, meta: &Meta, table: &Table) {
+    out.tag("div").attr("class", "chart-foot").open();
     out.tag("details").attr("class", "data").open();
-    out.tag("summary").text("Show data");
-    let label = format!("{title}, data");
-    out.tag("div")
-        .attr("class", "scroll")
-        .attr("role", "region")
-        .attr("aria-label", &label)
-        .attr("tabindex", "0")
-        .open();
+    out.tag("summary").open();
+    out.text("Show data");
+    out.tag("span").attr("class", "chart-sr").text(&format!(" of {}", meta.title));
+    out.close("summary");
+    let label = format!("{}, data", meta.title);
+    let scroll = out.tag("div").attr("class", "scroll").attr("role", "region").attr("aria-label", &label);
+    scroll.attr("tabindex", "0").open();
     out.tag("table").open();
     out.tag("thead").open();
     out.tag("tr").open();
@@ -220,23 +251,33 @@ fn details(out: &mut Markup, title: &str, table: &Table) {
     }
     out.close("tr");
     out.close("thead");
-    out.tag("tbody").open();
-    for row in &table.rows {
-        out.tag("tr").open();
-        for (i, cell) in row.iter().enumerate() {
-            match i {
-                0 => out.tag("th").attr("scope", "row").text(cell),
-                _ => out.tag("td").text(cell),
-            }
-        }
-        out.close("tr");
-    }
-    for name in ["tbody", "table", "div", "details"] {
+    table.body(out);
+    for name in ["table", "div", "details"] {
         out.close(name);
     }
+    meta.link(out);
+    out.close("div");
 }
 
 /// Colour class of the series at `place`; there are five, then they repeat.
 pub(crate) fn colour(place: usize) -> &'static str {
     ["c1", "c2", "c3", "c4", "c5"][place % 5]
+}
+
+/// What a panel needs of a chart beside its markup: its id, and its data for a file.
+pub trait Chart: std::fmt::Display {
+    /// Unique on the page; the file's name too.
+    fn id(&self) -> &str;
+    /// The numbers behind it.
+    fn data(&self) -> Table;
+}
+
+impl<D: Drawing + std::fmt::Display> Chart for D {
+    fn id(&self) -> &str {
+        &self.meta().id
+    }
+
+    fn data(&self) -> Table {
+        self.table()
+    }
 }

@@ -158,10 +158,18 @@ pub struct Date {
 }
 
 impl Date {
-    /// A date; `None` when month or day is out of range.
+    /// A date; `None` when the calendar has no such day.
     #[must_use]
     pub fn new(year: i16, month: u8, day: u8) -> Option<Self> {
-        ((1..=12).contains(&month) && (1..=31).contains(&day)).then_some(Self { year, month, day })
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 if leap => 29,
+            2 => 28,
+            _ => return None,
+        };
+        ((0..=9999).contains(&year) && (1..=days).contains(&day)).then_some(Self { year, month, day })
     }
 
     /// The year.
@@ -194,6 +202,13 @@ impl Date {
     }
 }
 
+/// A day that no data has: it stands where there is none.
+impl Default for Date {
+    fn default() -> Self {
+        Self { year: 1970, month: 1, day: 1 }
+    }
+}
+
 /// The text was not a date of the form `2026-09-30`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateError;
@@ -213,6 +228,9 @@ impl FromStr for Date {
         let mut parts = text.splitn(3, '-');
         let mut next = || parts.next().ok_or(DateError);
         let (year, month, day) = (next()?, next()?, next()?);
+        if [year.len(), month.len(), day.len()] != [4, 2, 2] || !text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
+            return Err(DateError);
+        }
         let number = |text: &str| text.parse::<u8>().map_err(|_| DateError);
         Self::new(year.parse().map_err(|_| DateError)?, number(month)?, number(day)?).ok_or(DateError)
     }
@@ -271,7 +289,18 @@ mod tests {
         let date: Date = "2026-09-30".parse().expect("valid");
         assert_eq!((date.long().as_str(), date.month().as_str()), ("30 Sep 2026", "Sep 2026"));
         assert_eq!(date.to_string(), "2026-09-30");
-        for bad in ["", "2026-13-01", "2026-09", "x-y-z", "2026-09-32"] {
+        for bad in [
+            "",
+            "2026-13-01",
+            "2026-09",
+            "x-y-z",
+            "2026-09-32",
+            "2026-02-29",
+            "2100-02-29",
+            "-1-01-01",
+            "2026-9-30",
+            "2026-+9-30",
+        ] {
             assert_eq!(bad.parse::<Date>(), Err(DateError));
         }
     }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::charts::figure::Meta;
+use crate::charts::figure::{Chart, Meta, foot};
 use crate::charts::format::Format;
 use crate::charts::markup::Markup;
 use crate::charts::scale::{extent, index};
+use crate::table::{Cell, Table};
 
 /// A grid of cells shaded in ten levels. Display writes the figure.
 #[derive(Debug, Clone)]
@@ -15,13 +16,15 @@ pub struct Heat {
     columns: Vec<String>,
     rows: Vec<(String, Vec<f64>)>,
     range: Option<(f64, f64)>,
+    /// Columns that stand in the data only.
+    extra: Vec<(String, Format, Vec<f64>)>,
 }
 
 impl Heat {
     /// A grid with named columns.
     pub fn new<T: Into<String>>(meta: Meta, format: Format, columns: impl IntoIterator<Item = T>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        Self { meta, format, columns, rows: Vec::new(), range: None }
+        Self { meta, format, columns, rows: Vec::new(), range: None, extra: Vec::new() }
     }
 
     /// Adds a row. Missing and not finite values stay blank, so a short row makes a triangle.
@@ -35,6 +38,18 @@ impl Heat {
     #[must_use]
     pub fn range(mut self, low: f64, high: f64) -> Self {
         self.range = Some((low, high));
+        self
+    }
+
+    /// Adds a column to the data under the grid, one value per row: how many each row stands for.
+    #[must_use]
+    pub fn data_column(
+        mut self,
+        name: impl Into<String>,
+        format: Format,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        self.extra.push((name.into(), format, values.into_iter().collect()));
         self
     }
 
@@ -77,7 +92,7 @@ impl Heat {
         out.tag("caption").attr("class", "chart-sr").text(&self.meta.description(&facts));
         out.tag("thead").open();
         out.tag("tr").open();
-        out.tag("td").text("");
+        out.tag("th").attr("scope", "col").text(self.meta.row_name());
         for column in &self.columns {
             out.tag("th").attr("scope", "col").text(column);
         }
@@ -93,10 +108,30 @@ impl Heat {
             }
             out.close("tr");
         }
-        for name in ["tbody", "table", "div", "figure"] {
+        for name in ["tbody", "table", "div"] {
             out.close(name);
         }
+        foot(&mut out, &self.meta, &self.data());
+        out.close("figure");
         out
+    }
+}
+
+impl Chart for Heat {
+    fn id(&self) -> &str {
+        self.meta.id()
+    }
+
+    fn data(&self) -> Table {
+        let names = std::iter::once(self.meta.row_name()).chain(self.extra.iter().map(|(name, ..)| name.as_str()));
+        let head = names.chain(self.columns.iter().map(String::as_str));
+        let row = |(place, (label, values)): (usize, &(String, Vec<f64>))| {
+            let at = |values: &[f64], place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+            let extra = self.extra.iter().map(|(_, format, all)| Cell::Number(at(all, place), format.clone()));
+            let shown = (0..self.columns.len()).map(|column| Cell::Number(at(values, column), self.format.clone()));
+            std::iter::once(Cell::text(label)).chain(extra).chain(shown).collect()
+        };
+        Table::new(head, self.rows.iter().enumerate().map(row).collect())
     }
 }
 

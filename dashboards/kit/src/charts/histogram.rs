@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::charts::axis::width;
-use crate::charts::figure::{Canvas, Drawing, Meta, Table, render};
+use crate::charts::figure::{Canvas, Drawing, Meta, render};
 use crate::charts::format::Format;
 use crate::charts::markup::Markup;
 use crate::charts::plot::{self, Places, Plot, label, line};
 use crate::charts::scale::{Ticks, extent, float, index};
+use crate::table::{Cell, Table};
 
 /// A histogram. Display writes the figure.
 #[derive(Debug, Clone)]
@@ -129,7 +130,9 @@ impl Drawing for Histogram {
     }
 
     fn table(&self) -> Table {
-        let row = |(place, count): (usize, &usize)| vec![self.bin(place), Format::number(0).exact(float(*count))];
+        let row = |(place, count): (usize, &usize)| {
+            vec![Cell::text(self.bin(place)), Cell::Number(float(*count), Format::number(0))]
+        };
         Table::new(["Range", "Count"], self.counts.iter().enumerate().map(row).collect())
     }
 }

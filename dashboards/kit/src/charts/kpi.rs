@@ -20,7 +20,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    fn class(self) -> &'static str {
+    pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Warn => "warn",
@@ -49,13 +49,21 @@ pub struct Kpi {
     spark: Vec<f64>,
     state: Option<(Tone, String)>,
     note: String,
+    about: String,
 }
 
 impl Kpi {
     /// A figure that is already formatted, so that it can be any text.
     #[must_use]
     pub fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { label: label.into(), value: value.into(), spark: Vec::new(), state: None, note: String::new() }
+        Self {
+            label: label.into(),
+            value: value.into(),
+            spark: Vec::new(),
+            state: None,
+            note: String::new(),
+            about: String::new(),
+        }
     }
 
     /// Recent values, old to new, for a small line.
@@ -93,19 +101,40 @@ impl Kpi {
         self
     }
 
-    fn write(&self, out: &mut Markup) {
+    /// How the figure is defined; a button beside the label shows it.
+    #[must_use]
+    pub fn about(mut self, text: impl Into<String>) -> Self {
+        self.about = text.into();
+        self
+    }
+
+    fn write(&self, out: &mut Markup, place: usize) {
+        let id = format!("about-{place}");
         out.tag("div").attr("class", "kpi").open();
-        out.tag("dt").text(&self.label);
+        out.tag("dt").open();
+        out.text(&self.label);
+        if !self.about.is_empty() {
+            out.tag("button").attr("type", "button").attr("class", "about").attr("popovertarget", &id).open();
+            out.tag("span").attr("aria-hidden", "true").text("?");
+            out.tag("span").attr("class", "chart-sr").text(&format!("What is {}?", self.label));
+            out.close("button");
+        }
+        out.close("dt");
         out.tag("dd").attr("class", "kpi-value").open();
         out.tag("span").text(&self.value);
         self.sparkline(out);
         out.close("dd");
         if let Some((tone, text)) = &self.state {
             out.tag("dd").attr("class", "kpi-trend").open();
-            out.tag("b").attr("class", tone.class()).text(text);
+            out.tag("b").attr("class", tone.class()).open();
+            words(out, text);
+            out.close("b");
             out.text(" ");
             out.text(&self.note);
             out.close("dd");
+        }
+        if !self.about.is_empty() {
+            out.tag("dd").attr("class", "kpi-about").attr("id", &id).attr("popover", "auto").text(&self.about);
         }
         out.close("div");
     }
@@ -126,20 +155,33 @@ impl Kpi {
             }
         }
         let way = match last.total_cmp(first) {
-            std::cmp::Ordering::Less => "Lower than at the start",
-            std::cmp::Ordering::Equal => "Same as at the start",
-            std::cmp::Ordering::Greater => "Higher than at the start",
+            std::cmp::Ordering::Less => "lower than at the start",
+            std::cmp::Ordering::Equal => "same as at the start",
+            std::cmp::Ordering::Greater => "higher than at the start",
         };
         out.tag("svg")
             .attr("class", "spark")
             .attr("viewBox", "0 0 84 24")
             .attr("role", "img")
-            .attr("aria-label", way)
+            .attr("aria-label", &format!("{}: {way}", self.label))
             .open();
         out.tag("path").attr("class", "line c1").attr("d", path.data()).empty();
         out.tag("circle").attr("class", "dot c1").num("cx", 82.0).num("cy", y.at(*last)).num("r", 2.0).empty();
         out.close("svg");
     }
+}
+
+/// Text that may begin with an arrow: a screen reader gets a word for it.
+fn words(out: &mut Markup, text: &str) {
+    let said = match text.chars().next() {
+        Some('▲') => "up",
+        Some('▼') => "down",
+        _ => return out.text(text),
+    };
+    let rest = text.trim_start_matches(['▲', '▼']);
+    out.tag("span").attr("aria-hidden", "true").text(&text[..text.len() - rest.len()]);
+    out.tag("span").attr("class", "chart-sr").text(said);
+    out.text(rest);
 }
 
 /// A row of key figures. Display writes a description list.
@@ -157,8 +199,8 @@ impl fmt::Display for Kpis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = Markup::default();
         out.tag("dl").attr("class", "kpis").open();
-        for kpi in &self.0 {
-            kpi.write(&mut out);
+        for (place, kpi) in self.0.iter().enumerate() {
+            kpi.write(&mut out, place);
         }
         out.close("dl");
         f.write_str(out.as_str())

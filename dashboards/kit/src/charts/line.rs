@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use crate::charts::axis::{Axis, fit, width};
-use crate::charts::figure::{Canvas, Drawing, Key, Meta, Table, colour, render};
+use crate::charts::figure::{Canvas, Drawing, Key, Meta, colour, render};
 use crate::charts::format::Format;
 use crate::charts::markup::{Markup, Path};
 use crate::charts::plot::{self, Places, Plot, label};
 use crate::charts::scale::{Ticks, float};
+use crate::table::{Cell, Table};
 
 /// One line. A value that is not finite leaves a gap; a line may be shorter than the axis.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ pub struct Line {
     format: Format,
     series: Vec<Series>,
     references: Vec<(f64, String)>,
+    marks: Vec<(usize, String)>,
     zero: bool,
 }
 
@@ -59,7 +61,7 @@ impl Line {
     /// A chart without lines; its vertical axis starts at zero.
     #[must_use]
     pub fn new(meta: Meta, axis: Axis, format: Format) -> Self {
-        Self { meta, axis, format, series: Vec::new(), references: Vec::new(), zero: true }
+        Self { meta, axis, format, series: Vec::new(), references: Vec::new(), marks: Vec::new(), zero: true }
     }
 
     /// Adds a line. More than five repeat the colours: group the rest first.
@@ -73,6 +75,13 @@ impl Line {
     #[must_use]
     pub fn reference(mut self, value: f64, label: impl Into<String>) -> Self {
         self.references.push((value, label.into()));
+        self
+    }
+
+    /// Marks a place with a dashed vertical line: where something ends or begins.
+    #[must_use]
+    pub fn mark(mut self, place: usize, label: impl Into<String>) -> Self {
+        self.marks.push((place, label.into()));
         self
     }
 
@@ -211,13 +220,17 @@ impl Drawing for Line {
         let references = self.references.iter().map(|(value, _)| *value);
         let ticks = Ticks::nice(values.chain(bounds).chain(references), self.zero, 4);
         let longest = self.series.iter().map(|s| width(&s.name)).fold(0.0, f64::max).min(120.0);
-        let named = !canvas.narrow && longest > 0.0;
+        // One line is what the title says.
+        let named = !canvas.narrow && longest > 0.0 && self.series.len() > 1;
         let spare = if named { longest + 12.0 } else { 0.0 };
         let plot = Plot::new(canvas, ticks, &self.format, self.axis.len(), Places::Points, spare);
         plot.grid(out);
         plot.axis(out, &self.axis);
         for (value, text) in &self.references {
             plot.reference(out, *value, text);
+        }
+        for (place, text) in self.marks.iter().filter(|(place, _)| *place < self.axis.len()) {
+            plot.mark(out, *place, text);
         }
         self.bands(out, &plot);
         self.lines(out, &plot);
@@ -230,21 +243,21 @@ impl Drawing for Line {
     }
 
     fn table(&self) -> Table {
-        let mut head = vec![""];
+        let mut head = vec![self.meta.row_name()];
         for series in &self.series {
             head.push(if series.name.is_empty() { "Value" } else { &series.name });
             if !series.band.is_empty() {
                 head.extend(["Low", "High"]);
             }
         }
-        let exact = |value: Option<f64>| value.map_or_else(String::new, |v| self.format.exact(v));
+        let number = |value: Option<f64>| Cell::Number(value.unwrap_or(f64::NAN), self.format.clone());
         let row = |place: usize| {
-            let mut cells = vec![self.axis.label(place).to_owned()];
+            let mut cells = vec![Cell::text(self.axis.label(place))];
             for series in &self.series {
-                cells.push(exact(series.value(place)));
+                cells.push(number(series.value(place)));
                 if !series.band.is_empty() {
                     let bounds = series.bounds(place);
-                    cells.extend([exact(bounds.map(|b| b.0)), exact(bounds.map(|b| b.1))]);
+                    cells.extend([number(bounds.map(|b| b.0)), number(bounds.map(|b| b.1))]);
                 }
             }
             cells

@@ -48,6 +48,11 @@ impl Markup {
         escape_into(&mut self.0, text);
     }
 
+    /// Adds markup that another builder has escaped.
+    pub(crate) fn raw(&mut self, markup: &str) {
+        self.0.push_str(markup);
+    }
+
     /// The markup so far.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -78,6 +83,13 @@ impl Tag<'_> {
             Some(value) => self.attr(name, value),
             None => self,
         }
+    }
+
+    /// Adds an attribute that needs no value.
+    pub(crate) fn flag(self, name: &'static str) -> Self {
+        self.out.push(' ');
+        self.out.push_str(name);
+        self
     }
 
     /// Adds a number with one decimal; a number that is not finite becomes 0.

@@ -106,6 +106,15 @@ impl<'a> Plot<'a> {
         }
     }
 
+    /// A dashed line at a place, with a label at its upper end, on the side that has room.
+    pub(crate) fn mark(&self, out: &mut Markup, place: usize, text: &str) {
+        let x = self.x(place);
+        line(out, "ref", (x, self.top - 14.0), (x, self.bottom));
+        let fits_before = x - self.left > width(text) + 6.0;
+        let (class, x) = if fits_before { ("tick end", x - 5.0) } else { ("tick", x + 5.0) };
+        label(out, class, x, self.top - 5.0, text);
+    }
+
     /// An invisible column that carries the tooltip of a place.
     pub(crate) fn hit(&self, out: &mut Markup, place: usize, key: &str, tip: &str) {
         let half = (self.pitch() / 2.0).max(1.5);

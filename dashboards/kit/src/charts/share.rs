@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::charts::axis::{fit, width};
-use crate::charts::figure::{Canvas, Drawing, Key, Meta, Table, colour, render};
+use crate::charts::figure::{Canvas, Drawing, Key, Meta, colour, render};
 use crate::charts::format::Format;
 use crate::charts::markup::Markup;
 use crate::charts::plot::label;
 use crate::charts::scale::float;
+use crate::table::{Cell, Table};
 
 const ROW: f64 = 32.0;
 
@@ -106,9 +107,10 @@ impl Drawing for Shares {
     }
 
     fn table(&self) -> Table {
-        let head = std::iter::once("").chain(self.parts.iter().map(String::as_str));
+        let head = std::iter::once(self.meta.row_name()).chain(self.parts.iter().map(String::as_str));
         let row = |(name, amounts): &(String, Vec<f64>)| {
-            std::iter::once(name.clone()).chain(amounts.iter().map(|a| self.format.exact(*a))).collect()
+            let numbers = amounts.iter().map(|amount| Cell::Number(*amount, self.format.clone()));
+            std::iter::once(Cell::text(name)).chain(numbers).collect()
         };
         Table::new(head, self.rows.iter().map(row).collect())
     }
