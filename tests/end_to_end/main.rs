@@ -3,6 +3,7 @@
 mod attacks;
 mod browser;
 mod compose;
+mod dashboards;
 mod dev;
 mod document;
 mod frameworks;
