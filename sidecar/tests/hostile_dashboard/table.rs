@@ -1,5 +1,8 @@
 //! What a hostile dashboard does, and what the browser gets for it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kyros_shared_config::crypto::sha256;
+
 use crate::rig::{
     Ask,
     Check::{self, Any, Code, Cut, HasNot, Lacks, Lines, Never, Nothing, Status, Within},
@@ -42,6 +45,12 @@ fn cut(name: &'static str, bytes: impl AsRef<[u8]>) -> Case {
 /// The break may come before anything has left the sidecar; what counts is that the answer never looks whole.
 fn is_cut() -> Vec<Check> {
     vec![Any(vec![vec![Status(200), Cut], vec![Nothing], is_broken()]), Within(4000)]
+}
+
+/// What a page of the sidecar's own lets in: its style, named by its hash, and nothing else.
+fn page_policy() -> String {
+    let hash = STANDARD.encode(sha256(include_str!("../../assets/page.css").as_bytes()));
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'")
 }
 
 /// An answer of two bytes with these header lines, and what becomes of them.
@@ -281,7 +290,7 @@ fn beginnings() -> Vec<Case> {
             [
                 Status(502),
                 has("content-type", "text/html; charset=utf-8"),
-                has("content-security-policy", "default-src 'none'"),
+                has("content-security-policy", page_policy()),
                 Lacks("set-cookie"),
             ],
         )
