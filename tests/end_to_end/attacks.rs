@@ -46,6 +46,7 @@ async fn a_host_that_names_nothing_answers_as_a_real_one_until_sign_in() {
             (Some("kyros-app=a; kyros-app=b"), None, "/"),
             (None, Some("a.b.c"), "/"),
             (None, None, "/.kyros/callback?code=c&state=s"),
+            (None, None, "/.kyros/embed.js"),
             (None, None, "/.kyros/anything"),
         ] {
             let mut answers = Vec::new();
@@ -91,6 +92,8 @@ async fn a_signed_in_person_cannot_tell_what_exists_beyond_their_grants() {
         shapes.push(shape(&answer));
         let (_, page) = bob.navigate(&format!("/t/{tenant}/d/{dashboard}")).await.unwrap();
         assert_eq!(page.status, StatusCode::NOT_FOUND);
+        let (_, standing) = bob.navigate(&format!("/session?tenant={tenant}&dashboard={dashboard}")).await.unwrap();
+        assert_eq!(standing.json()["state"], "not-granted", "{tenant} {dashboard}");
     }
     assert!(shapes.iter().all(|shape| *shape == shapes[0] && shape.0 == StatusCode::NOT_FOUND));
     let (_, own) = bob.navigate(&format!("{}/", up.dashboard("clv", "globex"))).await.unwrap();
@@ -136,7 +139,7 @@ async fn a_cookie_opens_its_own_host_and_only_from_its_own_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forms_from_elsewhere_sign_nobody_in_or_out() {
+async fn forms_from_elsewhere_sign_nobody_in_or_out_and_change_nothing() {
     let up = up();
     let client = Client::new(&up.portal()).unwrap();
     let mut ana = BrowserLike::new(client.clone());
@@ -145,6 +148,9 @@ async fn forms_from_elsewhere_sign_nobody_in_or_out() {
     ana.sign_in("ana").await.unwrap();
     let logout = ana.post("/logout", &[("csrf", "guess")]).await.unwrap();
     assert_eq!(logout.status, StatusCode::FORBIDDEN);
+    let theme =
+        ana.post("/theme", &[("csrf", "guess"), ("theme", "dark"), ("return_to", "//evil.example")]).await.unwrap();
+    assert_eq!(theme.status, StatusCode::FORBIDDEN);
     let (_, tenants) = ana.navigate("/tenants").await.unwrap();
     assert!(tenants.text().contains("Acme Retail"));
 }
