@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from kyros_dash._query import Aggregations, Where
+    from kyros_dash._query import Question
     from kyros_dash._visitor import Visitor
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -55,115 +54,38 @@ class Data:
         """Give the columns, and which comparisons, figures and grains each of them has."""
         return dict(self._ask("GET", f"/api/data/{_segment(dataset)}/schema", accept=JSON).json())
 
-    def arrow(
-        self,
-        dataset: str,
-        *,
-        columns: Sequence[str] | None = None,
-        where: Where | None = None,
-        group_by: Sequence[str] | None = None,
-        aggregations: Aggregations | None = None,
-        order_by: Sequence[str] | None = None,
-        limit: int | None = None,
-    ) -> pyarrow.Table:
-        """Give rows as a `pyarrow.Table`.
+    def arrow(self, dataset: str, **question: Unpack[Question]) -> pyarrow.Table:
+        """Give rows as a `pyarrow.Table`; the keywords are those of `Question`.
 
         Without `limit` all of them, and `TooManyRows` where there are more than a million; with
         it the first ones.
         """
-        query = _query.body(
-            columns=columns,
-            where=where,
-            group_by=group_by,
-            aggregations=aggregations,
-            order_by=order_by,
-            limit=limit,
-        )
         ipc = _extra("pyarrow.ipc", "arrow")
-        return ipc.open_stream(self._rows(dataset, query, limit, ARROW)).read_all()
+        return ipc.open_stream(self._answer(dataset, question, ARROW).content).read_all()
 
-    def pandas(
-        self,
-        dataset: str,
-        *,
-        columns: Sequence[str] | None = None,
-        where: Where | None = None,
-        group_by: Sequence[str] | None = None,
-        aggregations: Aggregations | None = None,
-        order_by: Sequence[str] | None = None,
-        limit: int | None = None,
-    ) -> pandas.DataFrame:
+    def pandas(self, dataset: str, **question: Unpack[Question]) -> pandas.DataFrame:
         """Give rows as a `pandas.DataFrame`; see `arrow`."""
         _extra("pandas", "pandas")
-        table = self.arrow(
-            dataset,
-            columns=columns,
-            where=where,
-            group_by=group_by,
-            aggregations=aggregations,
-            order_by=order_by,
-            limit=limit,
-        )
+        table = self.arrow(dataset, **question)
         frame: pandas.DataFrame = table.to_pandas()
         return frame
 
-    def polars(
-        self,
-        dataset: str,
-        *,
-        columns: Sequence[str] | None = None,
-        where: Where | None = None,
-        group_by: Sequence[str] | None = None,
-        aggregations: Aggregations | None = None,
-        order_by: Sequence[str] | None = None,
-        limit: int | None = None,
-    ) -> polars.DataFrame:
+    def polars(self, dataset: str, **question: Unpack[Question]) -> polars.DataFrame:
         """Give rows as a `polars.DataFrame`; see `arrow`."""
-        query = _query.body(
-            columns=columns,
-            where=where,
-            group_by=group_by,
-            aggregations=aggregations,
-            order_by=order_by,
-            limit=limit,
-        )
         library = _extra("polars", "polars")
-        stream = io.BytesIO(self._rows(dataset, query, limit, ARROW))
+        stream = io.BytesIO(self._answer(dataset, question, ARROW).content)
         frame: polars.DataFrame = library.read_ipc_stream(stream)
         return frame
 
-    def rows(
-        self,
-        dataset: str,
-        *,
-        columns: Sequence[str] | None = None,
-        where: Where | None = None,
-        group_by: Sequence[str] | None = None,
-        aggregations: Aggregations | None = None,
-        order_by: Sequence[str] | None = None,
-        limit: int | None = None,
-    ) -> list[dict[str, Any]]:
+    def rows(self, dataset: str, **question: Unpack[Question]) -> list[dict[str, Any]]:
         """Give rows as dictionaries, which needs no other package; for a few, not for many."""
-        query = _query.body(
-            columns=columns,
-            where=where,
-            group_by=group_by,
-            aggregations=aggregations,
-            order_by=order_by,
-            limit=limit,
-        )
-        answer = self._answer(dataset, query, limit, JSON)
+        answer = self._answer(dataset, question, JSON)
         return [dict(row) for row in answer.json()["data"]]
 
-    def _rows(self, dataset: str, query: dict[str, Any], limit: int | None, accept: str) -> bytes:
-        return self._answer(dataset, query, limit, accept).content
-
-    def _answer(
-        self, dataset: str, query: dict[str, Any], limit: int | None, accept: str
-    ) -> httpx.Response:
+    def _answer(self, dataset: str, question: Question, accept: str) -> httpx.Response:
         path = f"/api/data/{_segment(dataset)}/query"
-        answer = self._ask("POST", path, accept=accept, json=query)
-        if limit is None and _MORE in answer.headers:
+        answer = self._ask("POST", path, accept=accept, json=_query.body(**question))
+        if question.get("limit") is None and _MORE in answer.headers:
             raise TooManyRows(f"{dataset} has more than {_query.MAX_ROWS:,} rows for this query")
         return answer
 

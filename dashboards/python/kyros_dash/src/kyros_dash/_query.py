@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 from kyros_dash._errors import InvalidQuery
 
@@ -26,6 +26,17 @@ Aggregations: TypeAlias = Sequence[str] | Mapping[str, tuple[str, str]]
 
 # The most rows of one answer.
 MAX_ROWS = 1_000_000
+
+
+class Question(TypedDict, total=False):
+    """The keywords of a question; all may be left out. What each may hold stands above."""
+
+    columns: Sequence[str] | None
+    where: Where | None
+    group_by: Sequence[str] | None
+    aggregations: Aggregations | None
+    order_by: Sequence[str] | None
+    limit: int | None
 
 
 def body(
