@@ -1,19 +1,22 @@
 //! What the portal's forms share: whose page they came from, and the cookies that they set.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use kyros_shared_config::crypto::constant_time_eq;
 
-use crate::{state::App, store::Session};
+use crate::{reply::ProblemReply, state::App, store::Session};
 
-/// Whether a form came from a page that the portal made for this session. Browsers send `Origin` with every POST; one without it
-/// did not come from a page of ours.
-pub(crate) fn is_genuine(app: &App, headers: &HeaderMap, session: &Session, csrf: &str) -> bool {
-    is_own_origin(app, headers) && constant_time_eq(session.csrf.as_bytes(), csrf.as_bytes())
+/// Refuses a form that did not come from a page that the portal made for this session.
+pub(crate) fn check_genuine(app: &App, headers: &HeaderMap, session: &Session, csrf: &str) -> Result<(), ProblemReply> {
+    if is_own_origin(app, headers) && constant_time_eq(session.csrf.as_bytes(), csrf.as_bytes()) {
+        return Ok(());
+    }
+    Err(ProblemReply::of(StatusCode::FORBIDDEN, "csrf", "This request did not come from the portal"))
 }
 
+/// Whether a page of the portal sent this. Browsers send `Origin` with every POST; one without it did not come from us.
 pub(crate) fn is_own_origin(app: &App, headers: &HeaderMap) -> bool {
     headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()) == Some(&app.public_url.origin())
 }

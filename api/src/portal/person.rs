@@ -3,14 +3,14 @@
 use axum::{
     Form, Json,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::Response,
 };
 use kyros_shared_config::{DashboardSlug, TenantId, clock::unix_now};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    forms::{is_genuine, set_cookie},
+    forms::{check_genuine, set_cookie},
     pages::see_other,
     return_to,
     theme::{self, Theme},
@@ -86,9 +86,7 @@ pub(crate) async fn choose_theme(
     Form(form): Form<ThemeForm>,
 ) -> Result<Response, ProblemReply> {
     let Some(SignedIn(session)) = signed_in else { return Ok(see_other("/login")) };
-    if !is_genuine(&app, &headers, &session, &form.csrf) {
-        return Err(ProblemReply::of(StatusCode::FORBIDDEN, "csrf", "This request did not come from the portal"));
-    }
+    check_genuine(&app, &headers, &session, &form.csrf)?;
     let mut response = see_other(return_to::safe(&form.return_to));
     let life = if form.theme == Theme::System { 0 } else { theme::LIFE };
     set_cookie(&app, &mut response, app.cookies.theme, form.theme.as_str(), life);

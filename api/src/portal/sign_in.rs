@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     cards::PersonCard,
-    forms::{is_genuine, is_own_origin, set_cookie},
+    forms::{check_genuine, is_own_origin, set_cookie},
     pages::{Framing, Login, Needs, render, see_other},
     return_to,
 };
@@ -115,9 +115,7 @@ pub(crate) async fn logout(
 ) -> Result<Response, ProblemReply> {
     let mut response = see_other("/login");
     if let Some(SignedIn(session)) = signed_in {
-        if !is_genuine(&app, &headers, &session, &form.csrf) {
-            return Err(ProblemReply::of(StatusCode::FORBIDDEN, "csrf", "This request did not come from the portal"));
-        }
+        check_genuine(&app, &headers, &session, &form.csrf)?;
         end(&app, &session).await?;
         app.note(line("logout", &session.identity.subject)).await;
     }

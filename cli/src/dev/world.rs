@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_folders_name_becomes_a_dashboards() {
         for (folder, slug) in [
-            ("/work/My Sales_Report v2", "my-sales-report-v2"),
+            ("/x/My Sales_Report v2", "my-sales-report-v2"),
             ("/", "dashboard"),
             ("/x/--", "dashboard"),
             ("/x/a-very-long-name-that-goes-on-and-on", "a-very-long-name-that-goes-on"),

@@ -63,7 +63,6 @@ const swap = async (url, push) => {
   shown = location.pathname + location.search;
   refocus(focus);
   say(by('view').querySelector('.summary')?.textContent ?? '');
-  document.dispatchEvent(new CustomEvent('kyros:navigated', { detail: { path: shown, title: document.title } }));
 };
 
 document.addEventListener('click', event => {
