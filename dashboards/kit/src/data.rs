@@ -6,8 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use crate::{Visitor, value::Value};
@@ -17,8 +19,14 @@ use crate::{Visitor, value::Value};
 const PAGE_CELLS: usize = 256 * 1024;
 /// Rows per request, however few columns: a page is held twice while it is read.
 const PAGE_ROWS: usize = 50_000;
+/// Pages asked for at a time: while one is read, the API makes the next. More would take turns from the tenant's other people.
+const PAGES_AT_ONCE: usize = 2;
 /// The API gives up on a query after ten seconds and queues it for at most five before that.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is asked before any page. The entity tag is of the data and of the question, so everybody asks the same.
+const OUTLINE: [(&str, &str); 3] = [("limit", "1"), ("format", "columns"), ("total", "true")];
+/// How often a dataset is read again that was replaced meanwhile.
+const ATTEMPTS: usize = 3;
 /// Most rows that a dashboard holds at once.
 const MAX_ROWS: usize = 2_000_000;
 
@@ -55,6 +63,9 @@ pub enum DataError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The API's answer is not what it should be.
+    #[error("the data API's answer for {0:?} cannot be read")]
+    Unreadable(String),
     /// The data was replaced while it was being read.
     #[error("dataset {0:?} was replaced while it was being read")]
     Changed(String),
@@ -72,7 +83,7 @@ impl DataError {
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Column { .. } | Self::TooManyRows(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Changed(_) => StatusCode::CONFLICT,
-            Self::Unreachable(_) | Self::Refused { .. } => StatusCode::BAD_GATEWAY,
+            Self::Unreachable(_) | Self::Unreadable(_) | Self::Refused { .. } => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -104,6 +115,20 @@ pub type Column<T> = Vec<Option<T>>;
 #[derive(Deserialize)]
 struct Columns {
     columns: HashMap<String, Vec<Value>>,
+    meta: Meta,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    /// Rows of all pages, where it was asked for.
+    total: Option<usize>,
+}
+
+/// What a dataset is before any of it is read.
+struct Outline {
+    version: String,
+    names: Vec<String>,
+    rows: usize,
 }
 
 impl DataClient {
@@ -129,7 +154,7 @@ impl DataClient {
 
     /// The version of a dataset. With the version `known` already, an unchanged dataset costs the API no query.
     pub async fn version(&self, visitor: &Visitor, dataset: &str, known: Option<&str>) -> Result<String, DataError> {
-        let mut request = self.request(visitor, dataset).query(&[("limit", "1"), ("format", "columns")]);
+        let mut request = self.request(visitor, dataset).query(&OUTLINE);
         if let Some(known) = known {
             request = request.header(header::IF_NONE_MATCH, known);
         }
@@ -140,13 +165,16 @@ impl DataClient {
         Ok(etag(checked(response, dataset)?.headers()))
     }
 
-    /// The version of a dataset and the names of its columns.
-    async fn describe(&self, visitor: &Visitor, dataset: &str) -> Result<(String, Vec<String>), DataError> {
-        let request = self.request(visitor, dataset).query(&[("limit", "1"), ("format", "columns")]);
+    async fn outline(&self, visitor: &Visitor, dataset: &str) -> Result<Outline, DataError> {
+        let request = self.request(visitor, dataset).query(&OUTLINE);
         let response = checked(request.send().await.map_err(DataError::Unreachable)?, dataset)?;
         let version = etag(response.headers());
-        let names: Columns = response.json().await.map_err(DataError::Unreachable)?;
-        Ok((version, names.columns.into_keys().collect()))
+        let Columns { columns, meta } = response.json().await.map_err(DataError::Unreachable)?;
+        match meta.total {
+            Some(rows) if rows > MAX_ROWS => Err(DataError::TooManyRows(dataset.to_owned())),
+            Some(rows) => Ok(Outline { version, names: columns.into_keys().collect(), rows }),
+            None => Err(DataError::Unreadable(dataset.to_owned())),
+        }
     }
 
     /// Some columns of a dataset, all rows, in the order of the file.
@@ -162,22 +190,21 @@ impl DataClient {
         select: &[&str],
         optional: &[&str],
     ) -> Result<Dataset, DataError> {
-        let (mut version, names) = self.describe(visitor, dataset).await?;
-        let has = |name: &str| names.iter().any(|known| known == name);
-        if let Some(missing) = select.iter().find(|name| !has(name)) {
-            let (dataset, column) = (dataset.to_owned(), (*missing).to_owned());
-            return Err(DataError::Column { dataset, column, reason: "not there" });
-        }
-        let select: Vec<&str> = select.iter().chain(optional.iter().filter(|name| has(name))).copied().collect();
-        loop {
-            let read = self.all_pages(visitor, dataset, &select).await?;
-            let now = self.version(visitor, dataset, Some(&version)).await?;
-            // Pages of two versions do not belong together: read the new one from its beginning.
-            if now == version {
-                return Ok(Dataset { name: dataset.to_owned(), columns: read, version });
+        for _ in 0..ATTEMPTS {
+            let Outline { version, names, rows } = self.outline(visitor, dataset).await?;
+            let has = |name: &str| names.iter().any(|known| known == name);
+            if let Some(missing) = select.iter().find(|name| !has(name)) {
+                let (dataset, column) = (dataset.to_owned(), (*missing).to_owned());
+                return Err(DataError::Column { dataset, column, reason: "not there" });
             }
-            version = now;
+            let select: Vec<&str> = select.iter().chain(optional.iter().filter(|name| has(name))).copied().collect();
+            let columns = self.all_pages(visitor, dataset, &select, rows).await?;
+            // Pages of two versions do not belong together: read the new one from its beginning.
+            if self.version(visitor, dataset, Some(&version)).await? == version {
+                return Ok(Dataset { name: dataset.to_owned(), columns, version });
+            }
         }
+        Err(DataError::Changed(dataset.to_owned()))
     }
 
     async fn all_pages(
@@ -185,30 +212,44 @@ impl DataClient {
         visitor: &Visitor,
         dataset: &str,
         select: &[&str],
+        rows: usize,
     ) -> Result<HashMap<String, Vec<Value>>, DataError> {
         let page_rows = (PAGE_CELLS / select.len().max(1)).clamp(1, PAGE_ROWS);
-        let mut columns: HashMap<String, Vec<Value>> = HashMap::new();
-        let mut offset = 0;
-        loop {
-            let request = self.request(visitor, dataset).query(&[
-                ("select", select.join(",")),
-                ("limit", page_rows.to_string()),
-                ("offset", offset.to_string()),
-                ("format", "columns".to_owned()),
-            ]);
-            let response = checked(request.send().await.map_err(DataError::Unreachable)?, dataset)?;
-            let page: Columns = response.json().await.map_err(DataError::Unreachable)?;
-            let rows = page.columns.values().next().map_or(0, Vec::len);
-            for (name, values) in page.columns {
+        let page = |offset| self.page(visitor, dataset, select, offset, page_rows);
+        let pages = stream::iter((0..rows).step_by(page_rows)).map(page).buffered(PAGES_AT_ONCE);
+        let mut columns: HashMap<String, Vec<Value>> =
+            select.iter().map(|name| ((*name).to_owned(), Vec::with_capacity(rows))).collect();
+        let add = |page: HashMap<String, Vec<Value>>| {
+            for (name, values) in page {
                 columns.entry(name).or_default().extend(values);
             }
-            offset += rows;
-            if rows < page_rows {
-                return Ok(columns);
-            }
-            if offset >= MAX_ROWS {
-                return Err(DataError::TooManyRows(dataset.to_owned()));
-            }
+            std::future::ready(Ok(()))
+        };
+        pages.try_for_each(add).await?;
+        Ok(columns)
+    }
+
+    async fn page(
+        &self,
+        visitor: &Visitor,
+        dataset: &str,
+        select: &[&str],
+        offset: usize,
+        limit: usize,
+    ) -> Result<HashMap<String, Vec<Value>>, DataError> {
+        let request = self.request(visitor, dataset).query(&[
+            ("select", select.join(",")),
+            ("limit", limit.to_string()),
+            ("offset", offset.to_string()),
+            ("format", "columns".to_owned()),
+        ]);
+        let response = checked(request.send().await.map_err(DataError::Unreachable)?, dataset)?;
+        let bytes = response.bytes().await.map_err(DataError::Unreachable)?;
+        // Tens of milliseconds: other requests are answered meanwhile.
+        let read = spawn_blocking(move || serde_json::from_slice::<Columns>(&bytes)).await;
+        match read {
+            Ok(Ok(page)) => Ok(page.columns),
+            Ok(Err(_)) | Err(_) => Err(DataError::Unreadable(dataset.to_owned())),
         }
     }
 }

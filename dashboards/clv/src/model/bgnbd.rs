@@ -20,6 +20,9 @@ const LOG_SCALE_BOUNDS: (f64, f64) = (-12.0, 16.0);
 const STARTS: [(f64, f64, f64); 5] =
     [(0.25, 0.8, 2.5), (1.0, 1.0, 1.0), (2.0, 0.1, 3.0), (0.5, 3.0, 10.0), (6.0, 0.5, 0.5)];
 
+/// Groups of customers by which the starting points are compared; the fit itself takes all.
+const SAMPLE: usize = 2_000;
+
 /// Parameters of the BG/NBD model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BgNbdParams {
@@ -81,6 +84,7 @@ impl BgNbdParams {
 }
 
 /// Customers with the same `(x, t_x, T)`.
+#[derive(Clone, Copy)]
 struct Group {
     /// Place of `x` in the table of distinct frequencies.
     frequency: usize,
@@ -162,6 +166,19 @@ impl Likelihood {
         };
         self.groups.iter().map(one).sum()
     }
+
+    /// Every so many groups of them, [`SAMPLE`] at most. They are sorted by frequency, recency and age, so a step through them
+    /// takes from all kinds.
+    fn sample(&self) -> Self {
+        let groups: Vec<Group> = self.groups.iter().step_by(self.groups.len().div_ceil(SAMPLE)).copied().collect();
+        Self {
+            customers: groups.iter().map(|group| group.customers).sum(),
+            groups,
+            frequencies: self.frequencies.clone(),
+            times: self.times.clone(),
+            ..*self
+        }
+    }
 }
 
 /// Refuses numbers the likelihood has no value for.
@@ -203,8 +220,10 @@ pub fn fit(summaries: &[CustomerSummary]) -> Result<BgNbdFit, ModelError> {
         // Dropout makes the observed rate smaller than r / α.
         .map(|&(r, a, b)| vec![r.ln(), (r / (2.0 * mean_rate)).ln(), a.ln(), b.ln()])
         .collect();
+    let sample = likelihood.sample();
     let cost = |point: &[f64]| -likelihood.log_likelihood(&from_logs(point)) / likelihood.customers;
-    let found = minimize(&cost, &starts, &bounds)?;
+    let rough = |point: &[f64]| -sample.log_likelihood(&from_logs(point)) / sample.customers;
+    let found = minimize(&cost, &rough, &starts, &bounds)?;
     Ok(BgNbdFit {
         params: from_logs(&found.point),
         log_likelihood: -found.cost * likelihood.customers,

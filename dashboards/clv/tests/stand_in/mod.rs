@@ -111,7 +111,7 @@ async fn answer(
             .zip(&places)
             .map(|(name, place)| ((*name).to_owned(), rows.iter().map(|row| cell(&row[*place])).collect()))
             .collect();
-        json!({ "columns": columns }).to_string()
+        json!({ "columns": columns, "meta": { "total": table.rows.len() } }).to_string()
     };
     ([(header::ETAG, tag)], body).into_response()
 }

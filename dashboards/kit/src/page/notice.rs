@@ -90,7 +90,7 @@ impl Notice {
                 "Your tenant has used up its share for the moment. A few seconds later there is room again.".to_owned(),
                 ("Try again", here),
             ),
-            DataError::Unreachable(_) | DataError::Refused { .. } => of(
+            DataError::Unreachable(_) | DataError::Unreadable(_) | DataError::Refused { .. } => of(
                 "The data cannot be reached",
                 format!("{error}. This page is well; what it asks is not. It mostly passes within a minute."),
                 ("Try again", here),

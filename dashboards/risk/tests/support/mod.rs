@@ -75,12 +75,12 @@ async fn answer(
             .map(|line| line + "\n")
             .collect()
     } else {
-        columns(&head, &rows, query.get("select").map(String::as_str))
+        columns(&head, &rows, text.lines().count() - 1, query.get("select").map(String::as_str))
     };
     ([(header::ETAG, tag)], body).into_response()
 }
 
-fn columns(head: &[&str], rows: &[&str], select: Option<&str>) -> String {
+fn columns(head: &[&str], rows: &[&str], total: usize, select: Option<&str>) -> String {
     let wanted: Vec<&str> = select.map_or_else(|| head.to_vec(), |names| names.split(',').collect());
     let mut columns = Map::new();
     for name in wanted {
@@ -91,7 +91,7 @@ fn columns(head: &[&str], rows: &[&str], select: Option<&str>) -> String {
         };
         columns.insert(name.to_owned(), Value::Array(rows.iter().map(value).collect()));
     }
-    json!({ "columns": columns }).to_string()
+    json!({ "columns": columns, "meta": { "total": total } }).to_string()
 }
 
 /// The dashboard on such an API.
