@@ -65,16 +65,25 @@ palette?.addEventListener("keydown", (event) => {
   }
 });
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k" && palette) {
-    event.preventDefault();
-    openPalette();
-  }
+  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  const action = { k: palette && openPalette, p: prints && printView }[event.key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  action();
 });
 $$("[data-open=palette]").forEach((button) => button.addEventListener("click", openPalette));
+
+/** Whether the dashboard has said that it prints itself; the window's own printout ends where the frame does. */
+let prints = false;
+
+function printView() {
+  if (prints) tell({ type: "kyros:print" });
+  else print();
+}
+
 $("[data-action=print]")?.addEventListener("click", () => {
   palette.close();
-  if (frame) tell({ type: "kyros:print" });
-  else print();
+  printView();
 });
 $("[data-action=sign-out]")?.addEventListener("click", () => $("form[action='/logout']").requestSubmit());
 
@@ -165,7 +174,10 @@ if (frame) {
     const type = event.data?.type;
     if (type === "kyros:expired" && [location.origin, view.origin].includes(event.origin)) return expired();
     if (event.origin !== view.origin) return;
-    if (type === "kyros:hello") tell({ type: "kyros:theme", theme: theme() });
+    if (type === "kyros:hello") {
+      prints = true;
+      tell({ type: "kyros:theme", theme: theme() });
+    }
     if (type === "kyros:nav") follow(event.data.path, event.data.title);
     if (type === "kyros:palette") openPalette();
   });
@@ -210,7 +222,7 @@ function judge(answer) {
 
 let reopened = false;
 
-/** The frame has lost its session. Where the portal's own still stands, somebody signed in again meanwhile. */
+/** The frame may show nothing any more. Where it may after all, somebody signed in again meanwhile. */
 async function expired() {
   await check();
   if (reopened || $("dialog.cover[open]")) return;

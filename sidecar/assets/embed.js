@@ -1,5 +1,5 @@
-// Beside the portal's frame: says which page of the dashboard is shown and what it is called, passes Ctrl-K on, and obeys the portal's
-// theme and print. A dashboard that wants this loads it as <script type="module" src="/.kyros/embed.js"></script>; none needs it.
+// Beside the portal's frame: says which page of the dashboard is shown and what it is called, passes Ctrl-K on, prints itself whole, and
+// obeys the portal's theme. A dashboard that wants this loads it as <script type="module" src="/.kyros/embed.js"></script>; none needs it.
 // Messages go to the portal's exact origin and are taken from nobody else.
 const PORTAL = "$PORTAL";
 const inPortal = parent !== window && (location.ancestorOrigins?.[0] ?? PORTAL) === PORTAL;
@@ -27,12 +27,15 @@ function start() {
   addEventListener("hashchange", report);
   new MutationObserver(report).observe(document.head, { childList: true, subtree: true, characterData: true });
 
+  const pressed = (event, key) =>
+    (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === key;
   addEventListener("keydown", (event) => {
-    if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "k") return;
-    // A dashboard with a palette of its own keeps it.
-    if (event.defaultPrevented) return;
+    // A dashboard with a palette or a printout of its own keeps it.
+    if (event.defaultPrevented || !(pressed(event, "k") || pressed(event, "p"))) return;
     event.preventDefault();
-    tell("kyros:palette");
+    if (pressed(event, "k")) tell("kyros:palette");
+    // The browser would print the window around it, and cut the dashboard off where the frame ends.
+    else print();
   });
 
   addEventListener("message", (event) => {

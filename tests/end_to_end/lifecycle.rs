@@ -115,6 +115,12 @@ async fn suspension_and_lost_grants_end_sockets_and_tokens_within_a_second() {
 
     let (_, closed_tenant) = ana.navigate("/t/acme").await.unwrap();
     assert!(closed_tenant.text().contains("Acme Retail is suspended"));
+    let (_, closed_dashboard) = ana.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert_eq!(closed_dashboard.status, StatusCode::FORBIDDEN);
+    assert!(closed_dashboard.text().contains("Acme Retail is suspended"), "a member is told why");
+    let mut bob = at_work(&up, "bob", "clv", "globex").await;
+    let (_, nothing) = bob.navigate(&format!("{}/", up.dashboard("clv", "acme"))).await.unwrap();
+    assert_eq!(nothing.status, StatusCode::NOT_FOUND, "to others it is not there");
 
     let began = Instant::now();
     edit_manifest(&up, "tenants.yaml", "    - {user: ana@acme.example, roles: [viewer]}\n", "");

@@ -52,6 +52,11 @@ fn code_of(key: &str) -> u32 {
     }
 }
 
+/// Presses a key with `Ctrl` in the current frame, as a script of it would.
+fn pressed(key: &str) -> String {
+    format!("dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', ctrlKey: true, cancelable: true }}))")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dashboards_own_address_survives_login_filters_reload_and_the_back_button() {
     let Some(browser) = browser().await else { return };
@@ -108,14 +113,41 @@ async fn the_palette_opens_from_the_portal_and_from_inside_a_dashboard() {
     browser.enter_frame("iframe.frame").await.unwrap();
     browser.wait_for_js("document.documentElement.dataset.live === 'open'", PATIENCE).await.unwrap();
     // Where the focus is inside a dashboard of another origin the portal hears no key: the dashboard passes it on.
-    let event = "dispatchEvent(new KeyboardEvent('keydown', { key: 'k', ctrlKey: true, cancelable: true }))";
-    browser.js(event, vec![]).await.unwrap();
+    browser.js(&pressed("k"), vec![]).await.unwrap();
     browser.leave_frames().await.unwrap();
     browser.wait_for_js("document.querySelector('#palette').open", PATIENCE).await.unwrap();
     browser.fill("#palette input", "acme").await.unwrap();
     press(&browser, "ArrowDown", false).await.unwrap();
     press(&browser, "Enter", false).await.unwrap();
     browser.wait_for_js("location.pathname === '/t/acme'", PATIENCE).await.unwrap();
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_prints_the_dashboard_and_not_the_window_around_it() {
+    let Some(browser) = browser().await else { return };
+    let up = up();
+    sign_in(&browser, &up, "ana").await;
+    browser.goto(&format!("{}/t/globex/d/clv", up.portal())).await.unwrap();
+    let count = "window.printed = 0; window.print = () => { window.printed += 1 }";
+    browser.js(count, vec![]).await.unwrap();
+    browser.enter_frame("iframe.frame").await.unwrap();
+    browser.wait_for_js("document.documentElement.dataset.live === 'open'", PATIENCE).await.unwrap();
+    browser.js(count, vec![]).await.unwrap();
+    browser.js(&pressed("p"), vec![]).await.unwrap();
+    browser.wait_for_js("window.printed === 1", PATIENCE).await.unwrap();
+    browser.leave_frames().await.unwrap();
+    browser.js(&pressed("p"), vec![]).await.unwrap();
+    assert_eq!(browser.js("return window.printed", vec![]).await.unwrap(), 0);
+    browser.enter_frame("iframe.frame").await.unwrap();
+    browser.wait_for_js("window.printed === 2", PATIENCE).await.unwrap();
+    browser.leave_frames().await.unwrap();
+
+    browser.goto(&format!("{}/t/globex", up.portal())).await.unwrap();
+    browser.js(count, vec![]).await.unwrap();
+    browser.js("document.querySelector('[data-open=palette]').click()", vec![]).await.unwrap();
+    browser.click("[data-action=print]").await.unwrap();
+    browser.wait_for_js("window.printed === 1", PATIENCE).await.unwrap();
     browser.close().await.unwrap();
 }
 

@@ -62,6 +62,7 @@ fn parse<'a>(app: &App, form: &'a OAuthForm) -> Option<Wanted<'a>> {
         (status = 303, description = "To the dashboard with a code, or to the login page"),
         (status = 400, description = "Not a request that may be answered with a redirect"),
         (status = 401, description = "Nobody is signed in, inside a frame"),
+        (status = 403, description = "The person's tenant is suspended"),
         (status = 404, description = "Nothing here for this person"),
     ))]
 pub(crate) async fn authorize(
@@ -79,7 +80,8 @@ pub(crate) async fn authorize(
     };
     let decision = random_id();
     let snapshot = app.metadata.snapshot();
-    let granted = snapshot.grant(&access_of(&session.identity), &wanted.host.tenant, &wanted.host.dashboard).is_some();
+    let access = access_of(&session.identity);
+    let granted = snapshot.grant(&access, &wanted.host.tenant, &wanted.host.dashboard).is_some();
     app.note(AuditLine {
         decision: decision.clone(),
         action: "authorize",
@@ -91,6 +93,11 @@ pub(crate) async fn authorize(
     })
     .await;
     if !granted {
+        // A member is told, as the portal's own pages tell; to others it does not exist.
+        let member_of = snapshot.membership(&access, &wanted.host.tenant);
+        if let Some((record, _)) = member_of.filter(|(record, _)| record.suspended) {
+            return portal::suspended(framing, &record.display_name);
+        }
         return portal::error_page(StatusCode::NOT_FOUND, framing, &decision);
     }
     let code = NewCode {

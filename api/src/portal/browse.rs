@@ -136,7 +136,7 @@ pub(crate) async fn personal_style(
 fn member_of<'a>(session: &Session, snapshot: &'a Snapshot, tenant: &str) -> Result<&'a TenantRecord, Response> {
     let id = tenant.parse::<TenantId>().map_err(|_| nothing_here())?;
     let (record, _) = snapshot.membership(&access_of(&session.identity), &id).ok_or_else(nothing_here)?;
-    if record.suspended { Err(suspended(&record.display_name)) } else { Ok(record) }
+    if record.suspended { Err(suspended(Framing::Top, &record.display_name)) } else { Ok(record) }
 }
 
 /// What a person's browser brings along.

@@ -20,6 +20,6 @@ mod routes;
 mod sign_in;
 mod theme;
 
-pub(crate) use pages::{Framing, bad_request, error_page, see_other, sign_in_first};
+pub(crate) use pages::{Framing, bad_request, error_page, see_other, sign_in_first, suspended};
 pub(crate) use protection::protect;
 pub(crate) use routes::{not_found, router};

@@ -128,8 +128,8 @@ struct Message<'a> {
     text: &'a str,
     link: (&'a str, &'a str),
     decision: Option<&'a str>,
-    /// Shown in the portal's own frame, for a view that has lost its session.
-    expired: bool,
+    /// Shown in the portal's own frame, whose view is told: it knows why, and offers the way on.
+    framed: bool,
 }
 
 /// What of other hosts a page needs.
@@ -183,7 +183,7 @@ pub(crate) fn sign_in_first(framing: Framing, return_to: &str) -> Response {
             text: "Sign in again to go on.",
             link: ("/login", "Sign in"),
             decision: None,
-            expired: true,
+            framed: true,
         };
         return render(StatusCode::UNAUTHORIZED, framing, &Needs::default(), &page);
     }
@@ -198,7 +198,7 @@ pub(crate) fn bad_request(framing: Framing) -> Response {
         text: "Open the dashboard again from the portal.",
         link: ("/", "To the portal"),
         decision: None,
-        expired: false,
+        framed: framing == Framing::Framed,
     };
     render(StatusCode::BAD_REQUEST, framing, &Needs::default(), &page)
 }
@@ -210,18 +210,19 @@ pub(crate) fn error_page(status: StatusCode, framing: Framing, decision: &str) -
     } else {
         ("Something went wrong on our side", "Try again; if it stays, tell the people who run this installation.")
     };
-    let page = Message { title, text, link: ("/", "To the portal"), decision: Some(decision), expired: false };
+    let framed = framing == Framing::Framed;
+    let page = Message { title, text, link: ("/", "To the portal"), decision: Some(decision), framed };
     render(status, framing, &Needs::default(), &page)
 }
 
 /// For a member of a tenant that is closed for the time being.
-pub(crate) fn suspended(tenant: &str) -> Response {
+pub(crate) fn suspended(framing: Framing, tenant: &str) -> Response {
     let page = Message {
         title: &format!("{tenant} is suspended"),
         text: "It is closed for everybody until further notice. Ask the people who run this installation.",
         link: ("/tenants", "Choose another tenant"),
         decision: None,
-        expired: false,
+        framed: framing == Framing::Framed,
     };
-    render(StatusCode::FORBIDDEN, Framing::Top, &Needs::default(), &page)
+    render(StatusCode::FORBIDDEN, framing, &Needs::default(), &page)
 }
