@@ -12,6 +12,7 @@ mod lifecycle;
 mod matrix;
 mod new_dashboard;
 mod portal;
+mod preferences;
 mod programs;
 mod quality;
 mod sources;
