@@ -12,12 +12,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{data, metadata_api, mock, oauth, state::App};
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Kyros API",
-    description = "Identity, token exchange, metadata and data. Tenant tokens name one tenant and one dashboard; no other \
+#[openapi(
+    info(
+        title = "Kyros API",
+        description = "Identity, token exchange, metadata and data. Tenant tokens name one tenant and one dashboard; no other \
                    part of a request ever does.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0"),
-))]
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemDocument, Mistake))
+)]
 struct Base;
 
 /// A problem (RFC 9457), as every refusal is.
@@ -43,8 +46,10 @@ pub(crate) struct ProblemDocument {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it only describes")]
 pub(crate) struct Mistake {
-    /// A JSON pointer into the body, or a query parameter's name.
-    location: String,
+    /// Where it is, as a JSON pointer into the body (RFC 6901); empty for the whole body.
+    pointer: Option<String>,
+    /// Where it is, as a query parameter's name.
+    parameter: Option<String>,
     /// A stable word for the kind of mistake.
     code: String,
     /// A sentence for people.
@@ -120,4 +125,34 @@ pub(crate) async fn page(State(_): State<App>) -> Html<String> {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                members.values().for_each(|member| references(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn everything_that_the_document_refers_to_is_in_it() {
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.contains("#/components/schemas/Problem"));
+        let missing: Vec<_> = found.iter().filter(|name| document.pointer(&name[1..]).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

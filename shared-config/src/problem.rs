@@ -8,11 +8,22 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Every `type` starts with this.
 pub const TYPE_PREFIX: &str = "urn:kyros:problem:";
 
+/// The part of a request that something is wrong with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Location {
+    /// A JSON pointer into the body (RFC 6901); empty for the whole body.
+    Pointer(String),
+    /// The name of a query parameter.
+    Parameter(String),
+}
+
 /// One thing wrong with one part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// A JSON pointer into the body, or a query parameter's name.
-    pub location: String,
+    /// Where it is: a member `pointer` or `parameter`.
+    #[serde(flatten)]
+    pub location: Location,
     /// A stable word for the kind of mistake.
     pub code: String,
     /// A sentence for people.
@@ -125,6 +136,18 @@ mod tests {
             body,
             r#"{"type":"urn:kyros:problem:not-found","title":"There is nothing here for you","status":404,"instance":"urn:kyros:decision:d1"}"#
         );
+    }
+
+    #[test]
+    fn a_mistake_names_its_place_as_a_pointer_or_as_a_parameter() {
+        for (location, expected) in [
+            (Location::Pointer("/sort/0".to_owned()), r#"{"pointer":"/sort/0","code":"c","detail":"d"}"#),
+            (Location::Parameter("sort".to_owned()), r#"{"parameter":"sort","code":"c","detail":"d"}"#),
+        ] {
+            let mistake = Detail { location, code: "c".to_owned(), detail: "d".to_owned(), allowed: Vec::new() };
+            assert_eq!(serde_json::to_string(&mistake).unwrap(), expected);
+            assert_eq!(serde_json::from_str::<Detail>(expected).unwrap(), mistake);
+        }
     }
 
     #[test]

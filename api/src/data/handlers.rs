@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     auth::{Scoped, is_tenant_parameter, tenant_not_selectable},
-    engine::{CheckedQuery, Encoding, Issue, Location, Misplaced, Page, Query, validate},
+    engine::{CheckedQuery, Encoding, Issue, Misplaced, Page, Query, Unread, validate_read},
     oauth::media_type,
     reply::{ProblemReply, json_no_store},
     state::App,
@@ -162,15 +162,8 @@ pub(crate) async fn query(
     let (pairs, format) = parameters(raw.as_deref())?;
     let encoding = encoding_of(format.as_deref(), &headers)?;
     let found = load(&app, &scope, &dataset).await?;
-    let mut issues: Vec<Issue> = pairs.iter().map(|(name, _)| Issue::unknown_parameter(name, ["format"])).collect();
-    let query = match Query::from_json(&body) {
-        Ok(query) if issues.is_empty() => Ok(query),
-        Ok(_) => Err(issues),
-        Err(more) => {
-            issues.extend(more);
-            Err(issues)
-        }
-    };
+    let unknown = pairs.iter().map(|(name, _)| Issue::unknown_parameter(name, ["format"]));
+    let query = Unread::beside(unknown.collect(), Query::from_json(&body));
     answer(&app, scope, &lane, found, query, encoding, &headers).await
 }
 
@@ -226,11 +219,11 @@ async fn answer(
     scope: Arc<TenantScope>,
     lane: &Arc<Lane>,
     (place, loaded): (Place, Loaded),
-    query: Result<Query, Vec<Issue>>,
+    query: Result<Query, Unread>,
     encoding: Encoding,
     headers: &HeaderMap,
 ) -> Result<Response, ProblemReply> {
-    let checked = query.and_then(|query| validate(&query, loaded.table.schema())).map_err(|issues| invalid(&issues))?;
+    let checked = validate_read(query, loaded.table.schema()).map_err(|issues| invalid(&issues))?;
     let page = page(checked, &loaded.version)?;
     // Known before the query runs: an unchanged answer costs nothing.
     let basis = [&page.key().to_bytes()[..], encoding.name().as_bytes()].concat();
@@ -283,10 +276,7 @@ fn invalid(issues: &[Issue]) -> ProblemReply {
     let details = issues
         .iter()
         .map(|issue| Detail {
-            location: match &issue.location {
-                Location::Pointer(pointer) => pointer.clone(),
-                Location::Parameter(name) => name.clone(),
-            },
+            location: issue.location.clone(),
             code: serde_json::to_value(issue.code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
             detail: issue.detail.clone(),
             allowed: issue.allowed.clone(),

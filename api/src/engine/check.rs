@@ -2,9 +2,9 @@
 //! does with them only what their types allow, and holds its values in those types, so a plan of it cannot fail.
 
 use super::cursor::{Basis, Cursor, Misplaced};
-use super::issue::{Code, Issue, Issues};
+use super::issue::{Code, Issue, Issues, MAX_ISSUES};
 use super::literal::Literal;
-use super::query::{Aggregate, Filter, Func, Grain, GroupKey, Op, Predicate, Query, Sort};
+use super::query::{Aggregate, Filter, Func, Grain, GroupKey, Op, Predicate, Query, Scalar, Sort, Unread};
 use super::schema::{Column, Kind, Schema};
 
 /// A query that its data set can answer. Only [`validate`] makes one.
@@ -169,11 +169,25 @@ pub fn validate(query: &Query, schema: &Schema) -> Result<CheckedQuery, Vec<Issu
         Filter::And(parts) if parts.is_empty() => None,
         filter => check.filter(filter, "/filter"),
     };
-    let shape = if query.is_grouped() { check.groups(query) } else { check.rows(&query.select) };
+    let rows = check.rows(&query.select);
+    let shape = if query.is_grouped() { check.groups(query) } else { rows };
     let sort = check.order(&query.sort, &shape);
     let start = query.cursor.map_or(Start::Offset(query.offset), Start::Cursor);
     let checked = CheckedQuery { shape, filter, sort, limit: query.limit, start, total: query.total };
     check.issues.finish(checked)
+}
+
+/// As [`validate`], also of a query that could not be read as a whole: what is wrong with its words and what is wrong with its
+/// columns are told together.
+pub fn validate_read(read: Result<Query, Unread>, schema: &Schema) -> Result<CheckedQuery, Vec<Issue>> {
+    match read {
+        Ok(query) => validate(&query, schema),
+        Err(Unread { mut issues, rest }) => {
+            issues.extend(validate(&rest, schema).err().into_iter().flatten());
+            issues.truncate(MAX_ISSUES);
+            Err(issues)
+        }
+    }
 }
 
 struct Check<'a> {
@@ -267,7 +281,7 @@ impl<'a> Check<'a> {
             return None;
         }
         let mut values = Vec::with_capacity(predicate.values.len());
-        for value in &predicate.values {
+        for value in predicate.values.iter().filter(|value| **value != Scalar::Unread) {
             match Literal::parse(column.kind, value) {
                 Ok(literal) => values.push(literal),
                 Err(expected) => {

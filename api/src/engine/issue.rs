@@ -1,5 +1,6 @@
 //! What is wrong with a query, where, and what would have been right: the `errors` of a problem document.
 
+pub use kyros_shared_config::problem::Location;
 use serde::Serialize;
 
 /// At most so many issues are reported: enough to mend a query, too few to be an amplifier.
@@ -12,16 +13,6 @@ pub enum Origin {
     Parameters,
     /// A JSON body: places are JSON pointers (RFC 6901).
     Body,
-}
-
-/// The place of an issue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Location {
-    /// A JSON pointer into the body; empty for the whole body.
-    Pointer(String),
-    /// The name of a parameter.
-    Parameter(String),
 }
 
 /// The kind of an issue: stable, for programs.
@@ -134,9 +125,9 @@ impl Issues {
         self.found.push(Issue { location, code, detail: detail.into(), allowed });
     }
 
-    /// Whether places in lists can still be named: parameters have none, and in a body nothing was left out so far.
-    pub(super) fn is_exact(&self) -> bool {
-        self.origin == Origin::Parameters || self.found.is_empty()
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
     }
 
     /// The value, if nothing was wrong with it.

@@ -39,14 +39,14 @@ pub mod run;
 pub mod schema;
 pub mod table;
 
-pub use check::{CheckedQuery, Page, PageKey, validate};
+pub use check::{CheckedQuery, Page, PageKey, validate, validate_read};
 pub use cursor::{Cursor, Misplaced};
 pub use encode::{Encoder, Encoding, encode};
 pub use error::Error;
 pub use import::store;
 pub use issue::{Code, Issue, Location};
 pub use outline::{Outline, outline};
-pub use query::Query;
+pub use query::{Query, Unread};
 pub use run::{Answer, run};
 pub use schema::{Column, Kind, Role, Schema};
 pub use table::{Format, Table, bytes_of};

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use kyros_api::{
-    engine::{Answer, Encoder, Encoding, Issue, Location, Query, Table, encode, run, validate},
+    engine::{Answer, Encoder, Encoding, Issue, Location, Query, Table, encode, run, validate_read},
     operator::{NamedDataset, open},
 };
 use kyros_shared_config::DatasetName;
@@ -193,19 +193,22 @@ impl Asked {
         let pairs: Vec<_> = url::form_urlencoded::parse(self.query.trim_start_matches('?').as_bytes()).collect();
         let says_limit = pairs.iter().any(|(name, _)| name == "limit");
         let query = Query::from_pairs(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
-        let mut query = query.map_err(|issues| refused(&issues))?;
-        if query.cursor.is_some() {
+        if query.as_ref().is_ok_and(|query| query.cursor.is_some()) {
             return Err(misused("a cursor leads through the API's pages: give offset, or no limit at all"));
         }
-        query.total = true;
-        // Without a word on it everything is answered: an operator's own memory is the operator's.
-        if let Some(limit) = self.limit {
-            query.limit = if says_limit { query.limit.min(limit) } else { limit };
-        } else if !says_limit {
-            query.limit = rows;
-        }
+        let query = query.map(|mut query| {
+            query.total = true;
+            // Without a word on it everything is answered: an operator's own memory is the operator's.
+            query.limit = match self.limit {
+                Some(limit) if says_limit => query.limit.min(limit),
+                Some(limit) => limit,
+                None if says_limit => query.limit,
+                None => rows,
+            };
+            query
+        });
         let table = load(&self.data.data, &place)?;
-        let checked = validate(&query, table.schema()).map_err(|issues| refused(&issues))?;
+        let checked = validate_read(query, table.schema()).map_err(|issues| refused(&issues))?;
         // Of the data's version only a cursor knows, and there is none.
         let page = checked.page("").map_err(|_| anyhow!("a cursor without a query"))?;
         Ok(Answer { next: None, ..run(&table, &page)? })

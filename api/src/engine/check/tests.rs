@@ -34,6 +34,60 @@ fn every_problem_has_its_place() {
     assert_eq!(issues[3].allowed, ["n", "x", "name", "ok"]);
 }
 
+fn found(read: Result<Query, Unread>) -> Vec<(Location, Code)> {
+    let frame = df!("n" => [1i64], "x" => [1.0], "name" => ["a"], "ok" => [true]).unwrap();
+    let issues = validate_read(read, Table::from_frame(frame).unwrap().schema()).unwrap_err();
+    issues.into_iter().map(|issue| (issue.location, issue.code)).collect()
+}
+
+#[test]
+fn what_is_wrong_with_words_and_with_columns_is_told_together() {
+    let pairs =
+        [("select", "nope,n"), ("limit", "many"), ("filter", "name:like:a"), ("filter", "n:eq:x"), ("sort", "gone")];
+    let expected = [
+        ("limit", Code::Malformed),
+        ("filter", Code::Unknown),
+        ("filter", Code::InvalidValue),
+        ("select", Code::UnknownColumn),
+        ("sort", Code::UnknownColumn),
+    ];
+    let expected = expected.map(|(name, code)| (Location::Parameter(name.to_owned()), code));
+    assert_eq!(found(Query::from_pairs(pairs)), expected);
+
+    let body = br#"{"select": ["nope", "n"], "limit": "many",
+        "filter": {"and": [{"column": "gone"}, {"column": "gone", "op": "eq", "value": [1]}, {"column": "n", "op": "eq", "value": "x"}]},
+        "sort": [{"column": "lost"}]}"#;
+    let expected = [
+        ("/filter/and/0", Code::Missing),
+        ("/filter/and/1/value", Code::Malformed),
+        ("/limit", Code::Malformed),
+        ("/filter/and/1/column", Code::UnknownColumn),
+        ("/filter/and/2/value", Code::InvalidValue),
+        ("/select/0", Code::UnknownColumn),
+        ("/sort/0/column", Code::UnknownColumn),
+    ];
+    let expected = expected.map(|(pointer, code)| (Location::Pointer(pointer.to_owned()), code));
+    assert_eq!(found(Query::from_json(body)), expected);
+}
+
+#[test]
+fn nothing_is_made_up_of_what_could_not_be_read() {
+    // The output that it is sorted by may be the one that could not be read.
+    assert_eq!(found(Query::from_pairs([("agg", "n:sun:total"), ("sort", "total")])).len(), 1);
+    let body = br#"{"agg": [{"column": "n", "fn": "sun", "as": "total"}], "sort": [{"column": "total"}]}"#;
+    assert_eq!(found(Query::from_json(body)).len(), 1);
+    // Behind an item that could not be read the others would be named by wrong places.
+    assert_eq!(
+        found(Query::from_json(br#"{"select": [1, "nope"]}"#)),
+        [(Location::Pointer("/select/0".into()), Code::Malformed)]
+    );
+    // A value that is no list, or no value, is not told twice.
+    for value in ["5", "[null]", "{}"] {
+        let body = format!(r#"{{"filter": {{"column": "n", "op": "in", "value": {value}}}}}"#);
+        assert_eq!(found(Query::from_json(body.as_bytes())).len(), 1, "{value}");
+    }
+}
+
 #[test]
 fn groups_have_a_total_order() {
     let body = r#"{"group_by": [{"column": "name"}, {"column": "ok"}], "agg": [{"column": "*", "fn": "count"}],

@@ -6,9 +6,9 @@
 mod tree;
 
 use super::{
-    Aggregate, Arity, Filter, Func, Grain, GroupKey, MAX_DEPTH, Op, PARAMETERS, Predicate, Query, Scalar, Sort,
+    Aggregate, Arity, Filter, Func, Grain, GroupKey, MAX_DEPTH, Op, PARAMETERS, Predicate, Query, Scalar, Sort, Unread,
 };
-use crate::engine::issue::{Code, Issue, Issues, Origin};
+use crate::engine::issue::{Code, Issues, Origin};
 use tree::{Node, Place};
 
 /// The members of the body bear the parameters' names.
@@ -16,31 +16,34 @@ const MEMBERS: [&str; 9] = PARAMETERS;
 
 impl Query {
     /// Reads a JSON body. An absent member and a null are the same.
-    pub fn from_json(body: &[u8]) -> Result<Self, Vec<Issue>> {
+    pub fn from_json(body: &[u8]) -> Result<Self, Unread> {
         let mut issues = Issues::new(Origin::Body);
+        let mut query = Self::all(Origin::Body);
+        let mut is_output_whole = true;
         let node = match serde_json::from_slice::<Node>(body) {
             Ok(node) => node,
             Err(error) => {
                 issues.add("", Code::Malformed, format!("the body is not JSON: {error}"));
-                return Err(issues.into_vec());
+                return query.finish(issues, false);
             }
         };
-        let mut query = Self::all(Origin::Body);
         if let Some(fields) = Place::root(&node).fields(&MEMBERS, &mut issues) {
+            let before = issues.len();
             if let Some(select) = fields.get("select") {
-                query.select = select.list(&mut issues, |item, issues| item.text(issues).map(str::to_owned));
+                query.select = select.whole_list(&mut issues, |item, issues| item.text(issues).map(str::to_owned));
             }
             if let Some(keys) = fields.get("group_by") {
-                query.group_by = keys.list(&mut issues, group_key);
+                query.group_by = keys.whole_list(&mut issues, group_key);
             }
             if let Some(figures) = fields.get("agg") {
-                query.agg = figures.list(&mut issues, aggregate);
+                query.agg = figures.whole_list(&mut issues, aggregate);
             }
+            is_output_whole = issues.len() == before;
             if let Some(condition) = fields.get("filter") {
                 query.filter = filter(&condition, 0, &mut issues).unwrap_or(query.filter);
             }
             if let Some(order) = fields.get("sort") {
-                query.sort = order.list(&mut issues, sort);
+                query.sort = order.whole_list(&mut issues, sort);
             }
             if let Some(limit) = fields.get("limit") {
                 query.limit = limit.number(&mut issues).unwrap_or(query.limit);
@@ -59,7 +62,7 @@ impl Query {
                 query.offset = offset.number(&mut issues).unwrap_or(query.offset);
             }
         }
-        query.finish(issues)
+        query.finish(issues, is_output_whole)
     }
 }
 
@@ -105,7 +108,11 @@ fn filter(place: &Place<'_>, depth: usize, issues: &mut Issues) -> Option<Filter
             let fields = place.fields(&[group], issues)?;
             let parts = fields.required(group, issues)?;
             let before = parts.len();
-            let filters = parts.list(issues, |part, issues| filter(part, depth + 1, issues));
+            // What could not be read leaves its place, so that the others keep theirs.
+            let hole = || Filter::And(Vec::new());
+            let part =
+                |part: &Place<'_>, issues: &mut Issues| Some(filter(part, depth + 1, issues).unwrap_or_else(hole));
+            let filters = parts.list(issues, part);
             if before == Some(0) {
                 issues.add(parts.pointer(), Code::Malformed, "at least one condition is due");
             }
@@ -126,20 +133,24 @@ fn predicate(place: &Place<'_>, issues: &mut Issues) -> Option<Predicate> {
     let op = fields.required("op", issues).and_then(|op| op.word("an operation", Op::parse, Op::ALL, issues));
     let values = match (fields.get("value"), op.map(Op::arity)) {
         (None, _) => Vec::new(),
-        (Some(value), Some(Arity::Two | Arity::Many)) => value.list(issues, scalar),
-        (Some(value), _) => scalar(&value, issues).into_iter().collect(),
+        (Some(value), Some(arity @ (Arity::Two | Arity::Many))) => {
+            let values = value.list(issues, |item, issues| Some(scalar(item, issues)));
+            // What is no list was reported as that, and not once more for the number of its items.
+            if value.len().is_some() { values } else { vec![Scalar::Unread; if arity == Arity::Two { 2 } else { 1 }] }
+        }
+        (Some(value), _) => vec![scalar(&value, issues)],
     };
     Some(Predicate { column: column?, op: op?, values })
 }
 
-fn scalar(place: &Place<'_>, issues: &mut Issues) -> Option<Scalar> {
+fn scalar(place: &Place<'_>, issues: &mut Issues) -> Scalar {
     match place.node() {
-        Node::Text(text) => Some(Scalar::Text(text.clone())),
-        Node::Number(number) => Some(Scalar::Number(number.clone())),
-        Node::Boolean(flag) => Some(Scalar::Boolean(*flag)),
+        Node::Text(text) => Scalar::Text(text.clone()),
+        Node::Number(number) => Scalar::Number(number.clone()),
+        Node::Boolean(flag) => Scalar::Boolean(*flag),
         Node::Null | Node::List(_) | Node::Map(_) => {
             issues.add(place.pointer(), Code::Malformed, "a text, a number or a boolean is due; for null use is_null");
-            None
+            Scalar::Unread
         }
     }
 }

@@ -117,11 +117,36 @@ pub struct Predicate {
     pub values: Vec<Scalar>,
 }
 
+/// A query that is not written as it should be: what is wrong with its words, and what could be read beside them.
+#[derive(Debug)]
+pub struct Unread {
+    /// What is wrong, whatever the columns are.
+    pub issues: Vec<Issue>,
+    /// The rest, each part at its place. It is looked at for what else is wrong, and never run.
+    pub(super) rest: Box<Query>,
+}
+
+impl Unread {
+    /// The query, when nothing is wrong beside it either.
+    pub fn beside(mut issues: Vec<Issue>, read: Result<Query, Self>) -> Result<Query, Self> {
+        match read {
+            Ok(query) if issues.is_empty() => Ok(query),
+            Ok(query) => Err(Self { issues, rest: Box::new(query) }),
+            Err(unread) => {
+                issues.extend(unread.issues);
+                Err(Self { issues, ..unread })
+            }
+        }
+    }
+}
+
 /// A value as it was written; its type is decided by the column that it is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scalar {
     /// A text: everything in a URL is one.
     Text(String),
+    /// What could not be read, and was reported; in the rest of a query only.
+    Unread,
     /// A JSON number.
     Number(serde_json::Number),
     /// A JSON boolean.
@@ -173,7 +198,9 @@ impl Query {
     }
 
     /// The rules that need no schema: sizes, names, and what excludes what.
-    fn finish(self, mut issues: Issues) -> Result<Self, Vec<Issue>> {
+    ///
+    /// Where something of the output could not be read, nobody knows what it can be sorted by.
+    fn finish(mut self, mut issues: Issues, is_output_whole: bool) -> Result<Self, Unread> {
         for (pointer, count, limit) in [
             ("/select", self.select.len(), MAX_SELECT),
             ("/group_by", self.group_by.len(), MAX_KEYS),
@@ -194,10 +221,6 @@ impl Query {
         if !self.select.is_empty() && self.is_grouped() {
             issues.add("/select", Code::Conflict, "select excludes group_by and agg, which name their own outputs");
         }
-        // Of a body whose parts could not all be read, the places of the others are not known any more.
-        if !issues.is_exact() {
-            return issues.finish(self);
-        }
         for (index, aggregate) in self.agg.iter().enumerate() {
             if !is_name(&aggregate.alias) {
                 let detail =
@@ -212,7 +235,11 @@ impl Query {
         distinct(selected.chain(keys).chain(figures), "is there twice in the output", &mut issues);
         let sorted = self.sort.iter().enumerate().map(|(index, sort)| (format!("/sort/{index}"), &sort.column));
         distinct(sorted, "is there twice in the order", &mut issues);
-        issues.finish(self)
+        if !is_output_whole {
+            self.sort.clear();
+        }
+        let issues = issues.into_vec();
+        if issues.is_empty() { Ok(self) } else { Err(Unread { issues, rest: Box::new(self) }) }
     }
 }
 

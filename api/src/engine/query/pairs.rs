@@ -2,19 +2,20 @@
 //!
 //! Names with `,` or `:` in them, and values with `,` in a list, cannot be written here: the JSON body can.
 
-use super::{Aggregate, Arity, Filter, Func, Grain, GroupKey, Op, Predicate, Query, Scalar, Sort};
-use crate::engine::issue::{Code, Issue, Issues, Origin, escape};
+use super::{Aggregate, Arity, Filter, Func, Grain, GroupKey, Op, Predicate, Query, Scalar, Sort, Unread};
+use crate::engine::issue::{Code, Issues, Origin, escape};
 
 /// The parameters of a query. Others that the HTTP layer has, such as `format`, are its own to take away.
 pub const PARAMETERS: [&str; 9] = ["select", "group_by", "agg", "filter", "sort", "limit", "offset", "cursor", "total"];
 
 impl Query {
     /// Reads the pairs of a query string, already percent-decoded. Every parameter but `filter` is there at most once.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Vec<Issue>> {
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Unread> {
         let mut issues = Issues::new(Origin::Parameters);
         let mut query = Self::all(Origin::Parameters);
         let mut filters = Vec::new();
         let mut seen = Vec::new();
+        let mut is_output_whole = true;
         for (name, value) in pairs {
             if !PARAMETERS.contains(&name) {
                 issues.add_allowed(&pointer(name), Code::Unknown, "there is no such parameter", PARAMETERS);
@@ -25,6 +26,7 @@ impl Query {
                 continue;
             }
             seen.push(name);
+            let before = issues.len();
             match name {
                 "select" => query.select = items(name, value, &mut issues, |item, _| Some(item.to_owned())),
                 "group_by" => query.group_by = items(name, value, &mut issues, group_key),
@@ -42,9 +44,10 @@ impl Query {
                 "offset" => query.offset = number(name, value, &mut issues).unwrap_or(query.offset),
                 _ => filters.extend(predicate(value, &mut issues).map(Filter::Predicate)),
             }
+            is_output_whole &= issues.len() == before || !["select", "group_by", "agg"].contains(&name);
         }
         query.filter = Filter::And(filters);
-        query.finish(issues)
+        query.finish(issues, is_output_whole)
     }
 }
 

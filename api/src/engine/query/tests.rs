@@ -3,15 +3,15 @@
 use super::*;
 use crate::engine::issue::Location;
 
-fn pairs(text: &str) -> Result<Query, Vec<Issue>> {
+fn pairs(text: &str) -> Result<Query, Unread> {
     Query::from_pairs(text.split('&').filter_map(|pair| pair.split_once('=')))
 }
 
-fn codes(result: Result<Query, Vec<Issue>>) -> Vec<(String, Code)> {
+fn codes(result: Result<Query, Unread>) -> Vec<(String, Code)> {
     let place = |location| match location {
         Location::Pointer(place) | Location::Parameter(place) => place,
     };
-    result.unwrap_err().into_iter().map(|issue| (place(issue.location), issue.code)).collect()
+    result.unwrap_err().issues.into_iter().map(|issue| (place(issue.location), issue.code)).collect()
 }
 
 fn places<const N: usize>(expected: [(&str, Code); N]) -> Vec<(String, Code)> {
@@ -79,6 +79,7 @@ fn all_problems_of_a_body_are_reported() {
         ("/filter/and/2", Code::Missing),
         ("/sort/1/desc", Code::Malformed),
         ("/offset", Code::Malformed),
+        ("/filter/and/0/value", Code::Malformed),
     ]);
     assert_eq!(codes(Query::from_json(body.as_bytes())), expected);
     let body =

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_problem_is_told_in_its_own_words() {
         let problem =
-            r#"{"title": "Too much", "status": 422, "errors": [{"detail": "at most 5", "location": "limit"}]}"#;
+            r#"{"title": "Too much", "status": 422, "errors": [{"detail": "at most 5", "parameter": "limit"}]}"#;
         assert_eq!(what_is_wrong(problem), "Too much: at most 5");
         assert_eq!(what_is_wrong("gone"), "gone");
     }

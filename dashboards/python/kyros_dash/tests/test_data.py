@@ -184,7 +184,7 @@ def test_a_problem_is_an_error_that_says_what_to_do(
     status: int, kind: type[Exception], hint: str, data: Data, egress: Egress
 ) -> None:
     mistake = {
-        "location": "/select/0",
+        "pointer": "/select/0",
         "code": "unknown-column",
         "detail": "there is no such column",
     }

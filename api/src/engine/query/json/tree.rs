@@ -85,6 +85,16 @@ impl<'a> Place<'a> {
         items.iter().enumerate().map(place).filter_map(|item| read(&item, issues)).collect()
     }
 
+    /// All items of the list, or none where one of them could not be read: the others would not stand at their places.
+    pub(super) fn whole_list<T>(
+        &self,
+        issues: &mut Issues,
+        read: impl Fn(&Place<'_>, &mut Issues) -> Option<T>,
+    ) -> Vec<T> {
+        let items = self.list(issues, read);
+        if self.len() == Some(items.len()) { items } else { Vec::new() }
+    }
+
     pub(super) fn text(&self, issues: &mut Issues) -> Option<&'a str> {
         if let Node::Text(text) = self.node { Some(text) } else { self.wrong("a text", issues) }
     }

@@ -245,6 +245,7 @@ fn passes(cell: &Value, predicate: &Predicate) -> Option<bool> {
         Scalar::Text(text) => json!(text),
         Scalar::Number(number) => json!(number),
         Scalar::Boolean(flag) => json!(flag),
+        Scalar::Unread => unreachable!("it was read"),
     };
     let values: Vec<_> = predicate.values.iter().map(value).collect();
     let to = |index: usize| order(cell, &values[index], false);

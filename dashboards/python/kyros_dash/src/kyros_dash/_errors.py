@@ -21,6 +21,11 @@ class Forbidden(KyrosError):
     """
 
 
+def _place(mistake: Mapping[str, Any]) -> str:
+    """Where a mistake is: a parameter, or a JSON pointer, which is empty for the whole body."""
+    return str(mistake.get("parameter") or mistake.get("pointer") or "the query")
+
+
 class DataError(KyrosError):
     """The data API did not give the rows that it was asked for.
 
@@ -51,7 +56,7 @@ class DataError(KyrosError):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        mistakes = [f"{e.get('location', '?')}: {e.get('detail', '')}" for e in self.errors]
+        mistakes = [f"{_place(e)}: {e.get('detail', '')}" for e in self.errors]
         parts = [self.title, self.detail, *mistakes, self.hint]
         text = ". ".join(part.rstrip(".") for part in parts if part)
         known = [str(self.status)] if self.status else []
