@@ -10,29 +10,38 @@
 //! looks at what a request asks for.
 
 pub mod admin;
+mod alarm;
 mod framing;
 mod stream;
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     net::IpAddr,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, task::AtomicWaker};
 use http::{HeaderValue, Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use hyper::{
+    body::Incoming,
+    server::conn::http1::{self, UpgradeableConnection},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
 pub use crate::{
+    alarm::Alarm,
     framing::{ClientWatch, FramingWatch},
     stream::{Inspect, Inspected, Listener, Stream},
 };
@@ -79,7 +88,9 @@ pub struct Connection(Arc<Shared>);
 struct Shared {
     peer: Option<(IpAddr, HeaderValue)>,
     is_doubtful: AtomicBool,
-    cut: Notify,
+    is_cut: AtomicBool,
+    /// The task that serves the connection.
+    task: AtomicWaker,
     /// Given back when the last holder is dropped.
     _permit: OwnedSemaphorePermit,
 }
@@ -90,7 +101,8 @@ impl Connection {
         Self(Arc::new(Shared {
             peer: peer.and_then(text),
             is_doubtful: AtomicBool::new(false),
-            cut: Notify::new(),
+            is_cut: AtomicBool::new(false),
+            task: AtomicWaker::new(),
             _permit: permit,
         }))
     }
@@ -111,7 +123,8 @@ impl Connection {
 
     /// Closes the connection at once, whatever is being sent and however slowly it is read.
     pub fn cut(&self) {
-        self.0.cut.notify_one();
+        self.0.is_cut.store(true, Ordering::Release);
+        self.0.task.wake();
     }
 
     /// Whether a message has come that two parsers may read differently. Nothing on such a connection may be served.
@@ -156,7 +169,7 @@ where
         let held = connection.clone();
         let watched = Inspected::new(stream, ClientWatch::new(connection.clone()));
         let served = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(alarm::HeadTimer::default())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_head_bytes)
             .max_buf_size(MAX_BUFFER)
@@ -171,21 +184,9 @@ where
             .with_upgrades();
         let stop = shutdown.clone();
         connections.spawn(async move {
-            let mut served = std::pin::pin!(served);
-            let to_the_end = async {
-                tokio::select! {
-                    ended = served.as_mut() => ended,
-                    () = stop.cancelled() => {
-                        served.as_mut().graceful_shutdown();
-                        served.await
-                    }
-                }
-            };
-            let ended = tokio::select! {
-                ended = to_the_end => ended,
-                () = held.shared().cut.notified() => return,
-            };
-            if let Err(error) = ended {
+            if let Some(Err(error)) =
+                until_cut(pin!(served), UpgradeableConnection::graceful_shutdown, &held, &stop).await
+            {
                 tracing::debug!(%error, ?peer, "connection ended");
             }
         });
@@ -195,6 +196,36 @@ where
     if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(seconds = limits.drain.as_secs(), "drain deadline passed, closing what is left");
     }
+}
+
+/// Serves a connection to its end, which comes soon after `stop`; nothing when it was cut before.
+///
+/// Both are asked for with every request and come once, so neither is waited for like the connection itself: the first look
+/// leaves the task's waker with each, and later ones only read a flag.
+async fn until_cut<F: Future>(
+    mut served: Pin<&mut F>,
+    drain: impl Fn(Pin<&mut F>),
+    connection: &Connection,
+    stop: &CancellationToken,
+) -> Option<F::Output> {
+    let shared = connection.shared();
+    let mut stopped = pin!(stop.cancelled());
+    let (mut is_watching, mut is_draining) = (false, false);
+    poll_fn(|cx| {
+        if !is_watching {
+            shared.task.register(cx.waker());
+        }
+        if shared.is_cut.load(Ordering::Acquire) {
+            return Poll::Ready(None);
+        }
+        if !is_draining && (!is_watching || stop.is_cancelled()) && stopped.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            drain(served.as_mut());
+        }
+        is_watching = true;
+        served.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// Serves an axum router through the same loop.

@@ -60,7 +60,7 @@ const RESERVED_PREFIXES: [&str; 9] = [
 /// Refused first: any name with `_` or `.`, which WSGI and CGI servers fold into `-` (CVE-2025-64484), and any name that
 /// folds to a reserved one. What is left is the dashboard's own business.
 pub fn is_reserved(name: &str) -> bool {
-    if name.contains(['_', '.']) {
+    if name.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
         return true;
     }
     // Asked of every header of every request: hardly any begins like a reserved one.
@@ -69,7 +69,9 @@ pub fn is_reserved(name: &str) -> bool {
         return false;
     }
     let starts_with = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || RESERVED_PREFIXES.iter().any(starts_with)
+    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+        // Every prefix begins with one of these.
+        || (matches!(first, Some(b'p' | b'x')) && RESERVED_PREFIXES.iter().any(starts_with))
 }
 
 /// Whether a header tries to choose a tenant. The tenant comes from the token alone, so this is an error, not a hint.

@@ -77,9 +77,9 @@ pub(crate) struct Line<'a> {
     pub(crate) refused: &'a str,
     pub(crate) bytes: u64,
     /// Microseconds until the end of the answer.
-    pub(crate) micros: u128,
+    pub(crate) micros: u64,
     /// Of which the dashboard took until its answer began.
-    pub(crate) upstream_micros: u128,
+    pub(crate) upstream_micros: u64,
 }
 
 impl AccessLog {
@@ -155,6 +155,11 @@ fn open_file(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
+/// As it stands in a line.
+pub(crate) fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Line<'_> {
     fn append_to(&self, lines: &mut Vec<u8>, now: Duration) {
         let mut path = self.path.split('?').next().unwrap_or_default();
@@ -162,7 +167,7 @@ impl Line<'_> {
         // Put together by hand: formatting would cost as much as all checks of the request.
         let mut number = itoa::Buffer::new();
         let mut add = |parts: &[&str]| parts.iter().for_each(|part| lines.extend_from_slice(part.as_bytes()));
-        add(&["{\"ts\":", number.format(now.as_millis())]);
+        add(&["{\"ts\":", number.format(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))]);
         add(&["e-3,\"request_id\":\"", self.request_id, "\",\"trace_id\":\"", self.trace_id, "\",\"tenant\":\""]);
         add(&[self.tenant, "\",\"dashboard\":\"", self.dashboard, "\",\"user\":\"", self.user]);
         add(&["\",\"method\":\"", self.method, "\",\"path\":\""]);

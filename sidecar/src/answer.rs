@@ -1,10 +1,13 @@
 //! What the sidecar answers by itself: refusals, as problems for programs and as pages for people; redirects.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use kyros_shared_config::Problem;
 
 use crate::{bodies::Body, page::page};
+
+/// What a browser asks for (Fetch Metadata, section 2.2).
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Why a request is not forwarded. Refusals close the connection: a doubtful one is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +92,17 @@ pub(crate) fn is_navigation(request: &Parts) -> bool {
     if request.headers.contains_key(header::UPGRADE) {
         return false;
     }
-    let text = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-    match text("sec-fetch-mode") {
+    let text = |name: &HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+    match text(&SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate",
         // Older browsers and plain HTML clients ask for HTML and send no fetch metadata.
-        None => {
-            request.method == http::Method::GET && text("accept").is_some_and(|accept| accept.contains("text/html"))
-        }
+        None => request.method == http::Method::GET && request.headers.get(header::ACCEPT).is_some_and(wants_html),
     }
+}
+
+fn wants_html(accept: &HeaderValue) -> bool {
+    // Browsers name it first.
+    accept.as_bytes().starts_with(b"text/html") || accept.to_str().is_ok_and(|accept| accept.contains("text/html"))
 }
 
 /// Whether the navigation happens inside a frame.

@@ -7,18 +7,14 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use kyros_http_server::{BoxError, Connection};
 use thiserror::Error;
-use tokio::{
-    sync::Notify,
-    task::AbortHandle,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::Notify, task::AbortHandle, time::Sleep};
 
 use crate::{authority, finish::Finish, revocations::Revocations, upstream::Lease};
 
@@ -53,6 +49,8 @@ pub(crate) struct Passing {
     /// Bytes that may still pass.
     left: u64,
     passed: u64,
+    /// When all had been read.
+    ended: Option<Instant>,
     idle: Duration,
     /// Armed when the body is waited for the first time: most are there by then.
     timer: Option<Pin<Box<Sleep>>>,
@@ -71,7 +69,7 @@ enum Watch {
     /// Nothing but the body itself.
     None,
     /// Not begun: most bodies are there at once, covered by what was verified when the request was forwarded.
-    Due(Box<(authority::Authority, Revocations, Connection)>),
+    Due(authority::Authority, Revocations, Connection),
     Begun {
         _task: Task,
     },
@@ -137,10 +135,9 @@ impl Watch {
     /// Watches the authority, and that frames are asked for: a client that reads no more holds its connection and the
     /// dashboard's no longer than a dashboard that says no more.
     fn begin(&mut self, progress: &mut Option<Arc<Progress>>, idle: Duration) {
-        if let Self::Due(_) = self
-            && let Self::Due(due) = std::mem::replace(self, Self::None)
+        if matches!(self, Self::Due(..))
+            && let Self::Due(authority, revocations, connection) = std::mem::replace(self, Self::None)
         {
-            let (authority, revocations, connection) = *due;
             let progress = progress.insert(Arc::default()).clone();
             let watch = async move {
                 tokio::select! {
@@ -180,7 +177,7 @@ impl Body {
     /// What an upstream answers. The connection goes back to its pool when all has been read.
     pub(crate) fn answer(incoming: Incoming, idle: Duration, lease: Lease) -> Self {
         if incoming.is_end_stream() {
-            lease.give_back();
+            lease.give_back(Instant::now());
             return Self::empty();
         }
         let mut passing = Passing::new(incoming, u64::MAX, idle);
@@ -196,7 +193,7 @@ impl Body {
         client: &Connection,
     ) -> Self {
         if let Self::Passing(passing) = &mut self {
-            passing.watch = Watch::Due(Box::new((authority, revocations.clone(), client.clone())));
+            passing.watch = Watch::Due(authority, revocations.clone(), client.clone());
         }
         self
     }
@@ -205,7 +202,7 @@ impl Body {
     pub(crate) fn on_end(mut self, on_end: Finish) -> Self {
         match &mut self {
             Self::Passing(passing) => passing.on_end = Some(on_end),
-            Self::Whole(bytes) => on_end.finish(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Whole(bytes) => on_end.finish(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64), Instant::now()),
         }
         self
     }
@@ -229,6 +226,7 @@ impl Passing {
             inner,
             left,
             passed: 0,
+            ended: None,
             idle,
             timer: None,
             watch: Watch::None,
@@ -253,7 +251,7 @@ impl Passing {
                     }
                     self.left = self.left.checked_sub(data.len() as u64).ok_or(CutOff::TooLarge)?;
                     if let Some(timer) = &mut self.timer {
-                        timer.as_mut().reset(Instant::now() + self.idle);
+                        timer.as_mut().reset(tokio::time::Instant::now() + self.idle);
                     }
                     // hyper does not ask for more than the promised length, so this may be the last time that it asks.
                     if self.inner.is_end_stream() {
@@ -286,7 +284,9 @@ impl Passing {
             progress.over.notify_one();
         }
         if let Some(lease) = self.lease.take() {
-            lease.give_back();
+            let now = Instant::now();
+            self.ended = Some(now);
+            lease.give_back(now);
         }
     }
 }
@@ -294,7 +294,7 @@ impl Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         if let Some(on_end) = self.on_end.take() {
-            on_end.finish(self.passed);
+            on_end.finish(self.passed, self.ended.unwrap_or_else(Instant::now));
         }
     }
 }

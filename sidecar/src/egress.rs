@@ -6,7 +6,7 @@
 //!
 //! What a dashboard needs to verify its tokens once more is here too: the keys, and which issuer and dashboard they must name.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
@@ -139,7 +139,7 @@ impl Egress {
         if let Some(authorization) = authorization {
             outgoing.insert(header::AUTHORIZATION, authorization);
         }
-        let Answer { response, lease } = self.upstream.send(request, never).await?;
+        let Answer { response, lease } = self.upstream.send(request, Instant::now(), never).await?;
         let (mut answer, body) = response.into_parts();
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             answer.headers.remove(name);

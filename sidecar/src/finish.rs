@@ -1,12 +1,14 @@
 //! What is written down about a request when its answer has ended: an access line, a span, and its places given back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, StatusCode, Uri};
-use tokio::time::Instant;
 
 use crate::{
-    access::{AccessLog, Line},
+    access::{AccessLog, Line, micros},
     identity::Identity,
     limits::Place,
     spans::{Span, Spans},
@@ -31,13 +33,13 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
-    /// Writes it down; so many bytes were answered.
-    pub(crate) fn finish(self, bytes: u64) {
+    /// Writes it down; so many bytes were answered, the last of them at `now`.
+    pub(crate) fn finish(self, bytes: u64, now: Instant) {
         let Self { access, spans, identity, method, uri, status, begun, trace, upstream, places: _places } = self;
         if !access.is_on() && spans.is_none() {
             return;
         }
-        let (took, method) = (begun.elapsed(), known_method(&method));
+        let (took, method) = (now.saturating_duration_since(begun), known_method(&method));
         if access.is_on() {
             access.write(&Line {
                 request_id: trace.request_id().as_str(),
@@ -50,8 +52,8 @@ impl Finish {
                 status: status.as_u16(),
                 refused: "",
                 bytes,
-                micros: took.as_micros(),
-                upstream_micros: upstream.as_micros(),
+                micros: micros(took),
+                upstream_micros: micros(upstream),
             });
         }
         if let Some(spans) = spans {

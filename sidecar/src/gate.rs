@@ -29,12 +29,19 @@ pub(crate) fn check(request: &Parts) -> Result<Passed, Refusal> {
     check_method(&request.method)?;
     check_target(request)?;
     check_host(&request.headers, request.version)?;
-    check_names(&request.headers)?;
-    check_connection(&request.headers)?;
-    check_transfer_encoding(&request.headers, request.version)?;
-    let content_length = check_content_length(&request.headers)?;
-    check_expect(&request.headers)?;
-    let websocket = check_upgrade(request, content_length)?;
+    let present = check_names(&request.headers)?;
+    if present.connection {
+        check_connection(&request.headers)?;
+    }
+    if present.transfer_encoding {
+        check_transfer_encoding(&request.headers, request.version)?;
+    }
+    let content_length = if present.content_length { check_content_length(&request.headers)? } else { None };
+    if present.expect {
+        check_expect(&request.headers)?;
+    }
+    let may_upgrade = present.connection || present.upgrade;
+    let websocket = may_upgrade && check_upgrade(request, content_length)?;
     Ok(Passed { websocket, content_length })
 }
 
@@ -106,6 +113,9 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
+            if is_name_and_port(host.as_bytes()) {
+                return Ok(());
+            }
             let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
             let is_shaped =
                 host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok_and(|a| !a.host().is_empty()));
@@ -116,13 +126,48 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     }
 }
 
-/// Rule 6: no name that a WSGI or CGI server would fold into another one.
-fn check_names(headers: &HeaderMap) -> Result<(), Refusal> {
-    let folds = |name: &str| name.contains(['_', '.']) || name.len() > MAX_HEADER_NAME;
-    if headers.keys().any(|name| folds(name.as_str())) {
-        return Err(Refusal::bad_request("header-name", "A header's name holds \"_\" or \".\", or is too long"));
+/// What nearly every `Host` is: a name and, where it has a colon, a port. All others are parsed.
+fn is_name_and_port(host: &[u8]) -> bool {
+    let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    match host.iter().position(|byte| !is_in_name(byte)) {
+        None => !host.is_empty(),
+        Some(end) => {
+            // Below 60000, so that none is too large.
+            let is_port = |port: &[u8]| match port {
+                [first, _, _, _, _] => *first < b'6' && port.iter().all(u8::is_ascii_digit),
+                _ => (1..=4).contains(&port.len()) && port.iter().all(u8::is_ascii_digit),
+            };
+            end > 0 && host[end..].strip_prefix(b":").is_some_and(is_port)
+        }
     }
-    Ok(())
+}
+
+/// Which of the fields that have rules of their own are there; most requests have none of them.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of a request")]
+struct Present {
+    connection: bool,
+    transfer_encoding: bool,
+    content_length: bool,
+    expect: bool,
+    upgrade: bool,
+}
+
+/// Rule 6: no name that a WSGI or CGI server would fold into another one. Also finds what else is to be looked at.
+fn check_names(headers: &HeaderMap) -> Result<Present, Refusal> {
+    let folds = |name: &str| name.len() > MAX_HEADER_NAME || name.bytes().any(|byte| matches!(byte, b'_' | b'.'));
+    let mut present = Present::default();
+    for name in headers.keys() {
+        if folds(name.as_str()) {
+            return Err(Refusal::bad_request("header-name", "A header's name holds \"_\" or \".\", or is too long"));
+        }
+        present.connection |= *name == header::CONNECTION;
+        present.transfer_encoding |= *name == header::TRANSFER_ENCODING;
+        present.content_length |= *name == header::CONTENT_LENGTH;
+        present.expect |= *name == header::EXPECT;
+        present.upgrade |= *name == header::UPGRADE;
+    }
+    Ok(present)
 }
 
 /// Rule 7.
@@ -290,6 +335,19 @@ mod tests {
             &[("host", ":80")],
         ] {
             assert_eq!(verdict("GET", "/", Version::HTTP_11, headers).unwrap_err().code, "host", "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_need_not_be_parsed_would_be_taken_all_the_same() {
+        for host in ["a", "a.b-c.localhost", "127.0.0.1:8080", "a:1", "a:59999", "-", ".", "A:00000"] {
+            assert!(is_name_and_port(host.as_bytes()), "{host}");
+            assert!(host.parse::<Authority>().is_ok_and(|a| !a.host().is_empty()), "{host}");
+        }
+        for host in
+            ["", ":", ":80", "a:", "a:60000", "a:123456", "a:8b", "a::1", "[::1]", "u@a", "a/b", "a b", "\u{e4}"]
+        {
+            assert!(!is_name_and_port(host.as_bytes()), "{host}");
         }
     }
 

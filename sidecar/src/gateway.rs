@@ -1,7 +1,7 @@
 //! The gateway role: takes host names apart and streams to the API or to a dashboard's sidecar. It knows only naming, holds
 //! no key and decides nothing about people.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
@@ -221,7 +221,7 @@ impl Gateway {
         if websocket {
             header_rules::inject_upgrade(outgoing);
         }
-        let sent = self.upstreams.at(authority).send(request, never).await?;
+        let sent = self.upstreams.at(authority).send(request, Instant::now(), never).await?;
         let Answer { mut response, lease } = sent;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;

@@ -1,13 +1,11 @@
 //! Who asks, and by what right: a Bearer token or a session's cookie becomes an identity, or nothing does.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
-use foldhash::quality::RandomState;
 use http::{HeaderMap, Method, header, request::Parts};
 use kyros_shared_config::{
     DashboardHost, DashboardSlug, KeyRing, PublicUrl, TenantId, TenantVerifier, clock::unix_now, verifier::VerifyError,
 };
-use moka::sync::Cache;
 
 use crate::{
     SidecarSettings,
@@ -17,6 +15,7 @@ use crate::{
     cookies,
     egress::{Egress, Expected},
     identity::Identity,
+    known_tokens::KnownTokens,
     limits::InFlight,
     login::Login,
     metrics::Metrics,
@@ -27,18 +26,12 @@ use crate::{
     upstream::{RESTED, Upstream, UpstreamAddress},
 };
 
-/// Verified Bearer tokens kept, so that a client's next request costs no signature check.
-const BEARER_CACHE: u64 = 10_000;
-/// Kept no longer than this, so that a retired key stops working soon.
-const BEARER_CACHE_LIFE: Duration = Duration::from_mins(1);
-
 /// One dashboard, and what is needed to decide who may reach it.
 pub(crate) struct Guarded {
     pub(crate) settings: SidecarSettings,
     pub(crate) keys: Arc<KeyRing>,
     verifier: Arc<TenantVerifier>,
-    /// By the token itself, which its identity holds anyway: a digest would cost more than everything else on the way.
-    bearer: Cache<Box<str>, Arc<Identity>, RandomState>,
+    bearer: KnownTokens,
     pub(crate) api: Option<Arc<ApiClient>>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) revocations: Revocations,
@@ -64,10 +57,7 @@ impl Guarded {
         Ok(Self {
             exposure: Exposure::of(&settings),
             upstream: Upstream::rested(settings.upstream.clone(), settings.upstream_timeout, RESTED),
-            bearer: Cache::builder()
-                .max_capacity(BEARER_CACHE)
-                .time_to_live(BEARER_CACHE_LIFE)
-                .build_with_hasher(RandomState::default()),
+            bearer: KnownTokens::new(),
             in_flight: InFlight::new(settings.limits),
             settings,
             keys,
@@ -87,9 +77,10 @@ impl Guarded {
         login: Option<&Login>,
         public_url: Option<&PublicUrl>,
         metrics: &Metrics,
+        now: Instant,
     ) -> Result<(Arc<Identity>, Authority), Refusal> {
         if let Some(token) = bearer_token(&parts.headers)? {
-            let identity = self.bearer_identity(token, metrics).await?;
+            let identity = self.bearer_identity(token, metrics, now).await?;
             self.check_tenant(&identity, host)?;
             return Ok((identity.clone(), Authority::Bearer(identity)));
         }
@@ -102,11 +93,11 @@ impl Guarded {
         Ok((identity, Authority::Session { session, sessions: sessions.clone() }))
     }
 
-    async fn bearer_identity(&self, token: &str, metrics: &Metrics) -> Result<Arc<Identity>, Refusal> {
+    async fn bearer_identity(&self, token: &str, metrics: &Metrics, now: Instant) -> Result<Arc<Identity>, Refusal> {
         if self.api.is_some() && !self.revocations.is_informed() {
             return Err(Refusal::NO_KEYS);
         }
-        let known = self.bearer.get(token);
+        let known = self.bearer.get(token, now);
         metrics.cache(known.is_some());
         let identity = if let Some(identity) = known {
             identity
@@ -121,12 +112,12 @@ impl Guarded {
                 }
             };
             let identity = Arc::new(Identity::new(scope, token)?);
-            self.bearer.insert(token.into(), identity.clone());
+            self.bearer.insert(token, identity.clone(), now);
             identity
         };
         let scope = &identity.scope;
         if scope.expires_at() <= unix_now() || self.revocations.is_revoked(scope) {
-            self.bearer.invalidate(token);
+            self.bearer.remove(token);
             return Err(Refusal::UNAUTHORIZED);
         }
         Ok(identity)
@@ -190,7 +181,8 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Refusal>
     if values.next().is_some() {
         return Err(Refusal::bad_request("authorization", "More than one Authorization header"));
     }
-    let text = value.to_str().map_err(|_| Refusal::UNAUTHORIZED)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Refusal::UNAUTHORIZED)?;
+    // Looks at many bytes at once, which `HeaderValue::to_str` does not. What is no token is nobody's, whatever letters it has.
+    let text = std::str::from_utf8(value.as_bytes()).ok();
+    let (scheme, token) = text.and_then(|text| text.split_once(' ')).ok_or(Refusal::UNAUTHORIZED)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token)) } else { Err(Refusal::UNAUTHORIZED) }
 }

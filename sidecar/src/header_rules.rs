@@ -59,6 +59,8 @@ pub(crate) fn prepare_request(headers: &mut HeaderMap, identity: &Identity, orig
 
 /// Removes everything that a client could use to speak in the sidecar's name. The only place where this is decided.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    // First the one that nearly every request brings, so that all others are looked at only once.
+    headers.remove(header::AUTHORIZATION);
     remove_all(headers, |name| is_hop_by_hop(name) || headers::is_reserved(name));
     cookies::strip_ours(headers);
 }
@@ -114,43 +116,77 @@ pub(crate) fn rewrite_response(
     request_id: HeaderValue,
     upstream: &UpstreamAddress,
 ) {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in nominated {
-        headers.remove(name);
+    let present = Present::in_answer(headers);
+    if present.connection {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
     }
     // Ours, and those by which a dashboard would open its answers to the pages of other tenants' hosts: to a browser these
     // are of the same site, so it sends them this tenant's cookies.
     let is_ours = |name: &str| name.starts_with("x-kyros-") || name.starts_with("access-control-");
-    keep_one_length(headers);
+    if present.content_length {
+        keep_one_length(headers);
+    }
     remove_all(headers, |name| {
         is_ours(name) || is_hop_by_hop(name) || FROM_DASHBOARDS_DROPPED.contains(&name) || speaks_to_proxies(name)
     });
-    cookies::filter_set_cookies(headers);
-    keep_redirect_here(headers, upstream);
+    if present.set_cookie {
+        cookies::filter_set_cookies(headers);
+    }
+    if present.location {
+        keep_redirect_here(headers, upstream);
+    }
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A second policy beside the dashboard's own: browsers enforce both. Who may frame is not the dashboard's to say, as with
     // `X-Frame-Options`: Jupyter's `frame-ancestors 'self'` would shut the portal out.
-    remove_frame_ancestors(headers);
+    if present.policy {
+        remove_frame_ancestors(headers);
+    }
     headers.append(header::CONTENT_SECURITY_POLICY, frame_ancestors.clone());
-    make_private(headers);
+    make_private(headers, present.cache_control);
     headers.insert(headers::REQUEST_ID, request_id);
+}
+
+/// Which of the fields that have rules of their own an answer brought: one look at the names is cheaper than asking for each.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of an answer")]
+struct Present {
+    connection: bool,
+    content_length: bool,
+    set_cookie: bool,
+    location: bool,
+    policy: bool,
+    cache_control: bool,
+}
+
+impl Present {
+    fn in_answer(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            present.connection |= *name == header::CONNECTION;
+            present.content_length |= *name == header::CONTENT_LENGTH;
+            present.set_cookie |= *name == header::SET_COOKIE;
+            present.location |= *name == header::LOCATION;
+            present.policy |= *name == header::CONTENT_SECURITY_POLICY;
+            present.cache_control |= *name == header::CACHE_CONTROL;
+        }
+        present
+    }
 }
 
 /// Takes the directive `frame-ancestors` out of every policy of the dashboard's; all others stay as they are (Content Security
 /// Policy Level 3, section 2.2: directives are parted by `;`, policies by `,`, and names know no case). A policy that is no
 /// text stays too: it can only forbid.
 fn remove_frame_ancestors(headers: &mut HeaderMap) {
-    // Most answers have no policy of their own.
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        return;
-    }
     let policies: Vec<HeaderValue> = headers.get_all(header::CONTENT_SECURITY_POLICY).iter().cloned().collect();
     headers.remove(header::CONTENT_SECURITY_POLICY);
     for policy in policies {
@@ -213,8 +249,12 @@ fn keep_redirect_here(headers: &mut HeaderMap, upstream: &UpstreamAddress) {
 }
 
 /// No shared cache may keep a tenant's answer: `public` and `s-maxage` go, `private` comes.
-fn make_private(headers: &mut HeaderMap) {
+fn make_private(headers: &mut HeaderMap, is_stated: bool) {
     headers.append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
+    if !is_stated {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        return;
+    }
     let mut lines = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
     if matches!((lines.next(), lines.next()), (None, _) | (Some(b"no-store" | b"private, no-store"), None)) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
@@ -348,7 +388,7 @@ mod tests {
         ] {
             let mut answer: HeaderMap =
                 lines.iter().map(|line| (header::CACHE_CONTROL, line.parse().unwrap())).collect();
-            make_private(&mut answer);
+            make_private(&mut answer, true);
             assert_eq!(answer.get_all(header::CACHE_CONTROL).iter().collect::<Vec<_>>(), [expected], "{lines:?}");
         }
     }

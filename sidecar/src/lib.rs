@@ -29,6 +29,7 @@ pub mod gateway;
 mod guard;
 mod header_rules;
 mod identity;
+mod known_tokens;
 mod limits;
 mod login;
 mod metrics;

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{Request, header};
@@ -43,7 +43,7 @@ pub(crate) async fn ask(target: ProbeTarget, upstream: UpstreamAddress) -> Resul
         UpstreamAddress::Unix(_) => header::HeaderValue::from_static("localhost"),
     };
     request.headers_mut().insert(header::HOST, host);
-    let answer = Upstream::new(address, TIMEOUT).send(request, never).await;
+    let answer = Upstream::new(address, TIMEOUT).send(request, Instant::now(), never).await;
     match answer.map(|answer| answer.response) {
         Ok(answer) if answer.status().is_success() || answer.status().is_redirection() => Ok(()),
         Ok(answer) => Err(format!("GET {path}: status {}", answer.status().as_u16())),

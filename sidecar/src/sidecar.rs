@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::digest;
@@ -21,12 +21,12 @@ use kyros_shared_config::{
     public_url::Site,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     SidecarSettings,
-    access::{AccessLog, Line},
+    access::{AccessLog, Line, micros},
     answer::{Refusal, is_framed, is_navigation},
     api_client::ApiClient,
     authority::Authority,
@@ -295,7 +295,7 @@ impl Sidecar {
             status: status.as_u16(),
             refused,
             bytes: 0,
-            micros: passage.begun.elapsed().as_micros(),
+            micros: micros(passage.begun.elapsed()),
             upstream_micros: 0,
         });
     }
@@ -318,7 +318,7 @@ impl Sidecar {
         let authorised = match &self.guarded {
             Some(guarded) => {
                 let (login, public_url) = (self.login.as_ref(), self.public_url.as_ref());
-                guarded.authenticate(parts, host.as_ref(), login, public_url, &self.metrics).await
+                guarded.authenticate(parts, host.as_ref(), login, public_url, &self.metrics, passage.begun).await
             }
             None => self.nobody(parts, host.as_ref()),
         };
@@ -420,13 +420,14 @@ impl Sidecar {
             }
             _ => None,
         };
-        let (request_id, is_recorded) = (passage.trace.request_id().header(), self.spans.records(&passage.trace));
+        let is_recorded = self.spans.records(&passage.trace);
+        let (request_id, traceparent) = passage.trace.headers(is_recorded);
         let origin = Origin {
             peer: passage.connection.peer_header(),
             is_peer_trusted: settings.behind_gateway,
             proto: self.public_url.as_ref().map_or("http", PublicUrl::scheme),
             request_id: request_id.clone(),
-            traceparent: passage.trace.header(is_recorded),
+            traceparent,
         };
         let mut request = Request::new(Body::request(body, settings.max_body_bytes, settings.idle));
         *request.method_mut() = parts.method.clone();
@@ -441,10 +442,10 @@ impl Sidecar {
             let (method, uri, headers) = (request.method(), request.uri(), request.headers());
             observer.0.received(&Received { method, uri, headers, is_socket: socket.is_some() })
         });
-        let sent = Instant::now();
         let revocations = &guarded.revocations;
         let watch = || Box::pin(authority.clone().ended(revocations.clone())) as Ended;
-        let answer = guarded.upstream.send(request, watch).await;
+        let sent = Instant::now();
+        let answer = guarded.upstream.send(request, sent, watch).await;
         if let Some(sighting) = &mut sighting {
             match &answer {
                 Ok(answer) => sighting.answered(answer.response.status()),
@@ -457,7 +458,7 @@ impl Sidecar {
         if switched && !socket.as_ref().is_some_and(|(_, accept, _)| is_handshake(&response, accept)) {
             return Err(Refusal::UPSTREAM_BROKEN);
         }
-        self.metrics.forwarded(sent - passage.begun, upstream);
+        self.metrics.forwarded(sent.saturating_duration_since(passage.begun), upstream);
         let finish = Finish {
             access: self.access.clone(),
             spans: is_recorded.then(|| self.spans.clone()),
@@ -475,7 +476,7 @@ impl Sidecar {
             let ended = Box::pin(authority.ended(revocations.clone()));
             let tunnel = Tunnel { client, connection: passage.connection.clone(), places, ended, sighting };
             lease.release();
-            finish.finish(0);
+            finish.finish(0, Instant::now());
             return Ok(self.open_tunnel(tunnel, &mut response, request_id));
         }
         let (mut answer, body) = response.into_parts();

@@ -1,5 +1,6 @@
 //! Trace context (W3C Trace Context, section 3): continued where the client brings a good one, made where it does not.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use kyros_shared_config::headers;
 
@@ -20,7 +21,9 @@ pub(crate) struct TraceContext {
 impl TraceContext {
     /// The context of a request.
     pub(crate) fn of(request: &HeaderMap) -> Self {
-        let (trace, span, nonce) = rand::random();
+        // As numbers: a random byte costs as much as eight of them.
+        let (trace, span, nonce): (u128, u64, u64) = rand::random();
+        let (trace, span, nonce) = (trace.to_be_bytes(), span.to_be_bytes(), nonce.to_be_bytes());
         let mut context = Self { trace, parent: [0; 8], span, nonce, sampled: None };
         let mut lines = request.get_all(headers::TRACEPARENT).iter();
         if let (Some(line), None) = (lines.next(), lines.next())
@@ -45,13 +48,18 @@ impl TraceContext {
         Hex::of(&bytes)
     }
 
-    /// The header for the dashboard.
-    pub(crate) fn header(&self, is_recorded: bool) -> Option<HeaderValue> {
-        let mut text = *b"00-................................-................-00";
-        text[3..35].copy_from_slice(&Hex::<32>::of(&self.trace).0);
-        text[36..52].copy_from_slice(&Hex::<16>::of(&self.span).0);
-        text[54] += u8::from(is_recorded);
-        HeaderValue::from_bytes(&text).ok()
+    /// The headers for the dashboard: `X-Request-Id` and `traceparent`.
+    pub(crate) fn headers(&self, is_recorded: bool) -> (HeaderValue, Option<HeaderValue>) {
+        const ID: usize = 32;
+        let mut text = *b"................................00-................................-................-00";
+        text[..ID].copy_from_slice(&self.request_id().0);
+        text[ID + 3..ID + 35].copy_from_slice(&Hex::<32>::of(&self.trace).0);
+        text[ID + 36..ID + 52].copy_from_slice(&Hex::<16>::of(&self.span).0);
+        text[ID + 54] += u8::from(is_recorded);
+        // One piece of memory for both, and for the copy that the answer gets.
+        let both = Bytes::from_owner(text);
+        let value = |bytes: Bytes| HeaderValue::from_maybe_shared(bytes).ok();
+        (value(both.slice(..ID)).unwrap_or(HeaderValue::from_static("0")), value(both.slice(ID..)))
     }
 }
 
@@ -62,18 +70,14 @@ pub(crate) struct Hex<const DIGITS: usize>([u8; DIGITS]);
 impl<const DIGITS: usize> Hex<DIGITS> {
     /// Of as many bytes as fit.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        const TABLE: &[u8; 16] = b"0123456789abcdef";
+        // Computed rather than looked up, so that the compiler does many at once.
+        let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
         let mut digits = [b'0'; DIGITS];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = TABLE[usize::from(byte >> 4)];
-            pair[1] = TABLE[usize::from(byte & 15)];
+            pair[0] = digit(byte >> 4);
+            pair[1] = digit(byte & 15);
         }
         Self(digits)
-    }
-
-    /// Ready for a header.
-    pub(crate) fn header(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static("0"))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -127,7 +131,9 @@ mod tests {
         let context = of(&[GOOD]);
         assert_eq!(context.trace_id().as_str(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!((Hex::<16>::of(&context.parent).as_str(), context.sampled), ("00f067aa0ba902b7", Some(true)));
-        let header = context.header(true).unwrap();
+        let (request_id, header) = context.headers(true);
+        assert_eq!(request_id, context.request_id().as_str());
+        let header = header.unwrap();
         assert!(header.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{header:?}");
         assert!(header != GOOD && header.len() == GOOD.len());
         let later = of(&["01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-more"]);

@@ -6,7 +6,9 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     path::PathBuf,
     pin::Pin,
     str::FromStr,
@@ -14,6 +16,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{Inspect, Inspected, Stream};
+use kyros_http_server::{Alarm, Inspect, Inspected, Stream};
 use memchr::memmem;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
@@ -44,8 +47,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const POOL_SIZE: usize = 64;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// Read and write buffers of a busy connection grow up to this.
-const MAX_BUFFER: usize = 128 * 1024;
+/// Read and write buffers of a busy connection grow up to this: with half of it a large answer comes a tenth slower.
+const MAX_BUFFER: usize = 256 * 1024;
 /// Bytes that an upstream may send until an answer's head has been taken: the head, and the part of the body that is read along
 /// with it. hyper's buffer grows beyond what it is told, and it reads no more of a body than once before it is asked to.
 const MAX_BEFORE_ANSWER: usize = 1024 * 1024;
@@ -131,6 +134,8 @@ struct Pool {
 struct Sender {
     requests: SendRequest<Body>,
     allowance: Allowance,
+    /// Rings when a request has been waited for long.
+    alarm: Alarm,
     /// Ends the connection when nobody will use it any more, also in the middle of a body that goes on.
     connection: Task,
 }
@@ -156,13 +161,13 @@ impl Lease {
     }
 
     /// Keeps the connection for the next request.
-    pub(crate) fn give_back(self) {
+    pub(crate) fn give_back(self, now: Instant) {
         if self.upload.is_some_and(|upload| !upload.is_over()) {
             return;
         }
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < POOL_SIZE && !self.sender.requests.is_closed() {
-            idle.push(Idle { sender: self.sender, since: Instant::now() });
+            idle.push(Idle { sender: self.sender, since: now });
         }
     }
 }
@@ -190,30 +195,42 @@ impl Upstream {
     pub(crate) fn send(
         &self,
         mut request: Request<Body>,
+        now: Instant,
         ended: impl FnOnce() -> Ended,
     ) -> impl Future<Output = Result<Answer, Refusal>> {
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from(target);
+        if request.uri().scheme().is_some() || request.uri().authority().is_some() {
+            let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+            *request.uri_mut() = Uri::from(target);
+        }
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().progress();
-        let (mut first, again) = self.begin(request);
+        let (mut first, mut alarm, again) = self.begin(request, now);
         async move {
-            match tokio::time::timeout(UNWATCHED.min(self.0.timeout), &mut first).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(failed)) => Box::pin(self.send_again(failed, again)).await,
-                Err(_) => Box::pin(self.send_slowly(first, again, upload, ended())).await,
+            let watched_from = now + UNWATCHED.min(self.0.timeout);
+            let answered = poll_fn(|cx| match first.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => alarm.poll_until(cx, watched_from).map(|()| None),
+            });
+            match answered.await {
+                Some(Ok(mut answer)) => {
+                    answer.lease.sender.alarm = alarm;
+                    Ok(answer)
+                }
+                Some(Err(failed)) => Box::pin(self.send_again(failed, again)).await,
+                None => Box::pin(self.send_slowly(first, again, upload, ended())).await,
             }
         }
     }
 
     /// Sends on the connection used last, or on a new one; and keeps a copy where the first may be closed already.
-    fn begin(&self, request: Request<Body>) -> (Sending, Option<Box<Request<Body>>>) {
-        match self.checkout() {
-            Some((sender, rested)) => {
+    fn begin(&self, request: Request<Body>, now: Instant) -> (Sending, Alarm, Option<Box<Request<Body>>>) {
+        match self.checkout(now) {
+            Some((mut sender, rested)) => {
                 let again = if rested >= self.0.rested { copy_of(&request) } else { None };
-                (self.send_on(sender, request), again)
+                let alarm = std::mem::take(&mut sender.alarm);
+                (self.send_on(sender, request), alarm, again)
             }
-            None => (self.clone().send_on_new(Box::new(request)), None),
+            None => (self.clone().send_on_new(Box::new(request)), Alarm::default(), None),
         }
     }
 
@@ -253,8 +270,7 @@ impl Upstream {
     }
 
     /// The connection used last, which is the least likely to be closed by now.
-    fn checkout(&self) -> Option<(Sender, Duration)> {
-        let now = Instant::now();
+    fn checkout(&self, now: Instant) -> Option<(Sender, Duration)> {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // Those at the bottom are the oldest; one look per request keeps the pool as small as it needs to be.
         if idle.first().is_some_and(|oldest| now - oldest.since > POOL_IDLE || oldest.sender.requests.is_closed()) {
@@ -263,7 +279,7 @@ impl Upstream {
         // One that was given back just now may not have noticed yet that its answer is over.
         let found = idle.iter().rposition(|idle| idle.sender.requests.is_ready())?;
         let Idle { sender, since } = idle.remove(found);
-        let rested = now - since;
+        let rested = now.saturating_duration_since(since);
         (rested <= POOL_IDLE).then_some((sender, rested))
     }
 
@@ -285,7 +301,7 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Sender { requests, allowance, connection })
+        Ok(Sender { requests, allowance, alarm: Alarm::default(), connection })
     }
 
     fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {

@@ -40,12 +40,16 @@ pub enum BenchCommand {
     ///
     /// Every target is measured in slices of a second, in random order, with all of them running; ratios are taken inside a
     /// round. Proxies have one CPU to themselves; the upstream and the load share another.
+    ///
+    /// The kernel lets one of two busy programs on a CPU wait for up to some milliseconds. Started with `chrt`, everything here is
+    /// in its real-time class, in which nobody who has something to do waits for a turn; else the 99th percentiles are the
+    /// scheduler's, of all targets alike.
     #[cfg(target_os = "linux")]
     #[command(after_help = "Examples:
   cargo build --release --workspace --bins && cargo build --profile sidecar --package kyros-sidecar
-  target/release/kyros bench sidecar
+  sudo chrt --fifo 10 target/release/kyros bench sidecar
 
-  # Another proxy in front of the same upstream, which verifies the same tokens:
+  # Another proxy in front of the same upstream, which verifies the same tokens (cli/src/bench/sidecar/haproxy.cfg):
   kyros bench sidecar --keys keys --prepare
   kyros bench sidecar --keys keys --upstream-port 9001 --peer other=http://127.0.0.1:9000 --peer-pid other=4711")]
     Sidecar(SidecarArgs),
