@@ -72,7 +72,7 @@ pub struct ApiSettings {
     #[arg(long, env = "KYROS_WORKLOAD_DIR")]
     pub workload_dir: Option<PathBuf>,
 
-    /// Queries that run at once.
+    /// Queries that run at once. Short ones of two tenants never do: they would slow each other down by more than a wait.
     #[arg(long, env = "KYROS_QUERY_CONCURRENCY", default_value_t = 2)]
     pub query_concurrency: usize,
 

@@ -1,25 +1,47 @@
-//! Whose turn it is to compute: so many at once, and the next turn goes to the tenant that has fewest.
+//! Whose turn it is to compute. Polars has one pool of threads: a thread that waits for a part of one query takes up parts of
+//! any other, so that two queries at once slow each other down far more than either would wait for the other to end.
 //!
-//! A tenant alone has all turns but one. That one is for whoever comes next, who then need not wait for a query of somebody
-//! else's to end.
+//! - The next turn goes to the tenant that has fewest now, and among equals to whose last one is longest ago. Nobody overtakes.
+//! - It is handed out when no query of another tenant runs, or only such as have run alone for long enough.
+//! - One tenant never has all turns: whoever comes next need not wait for a long query to end.
+//!
+//! So a tenant waits for what runs when it asks, for a quarter of a second at most, and for nothing of what others have waiting.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use kyros_shared_config::TenantId;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
+
+/// How long a query has the threads to itself. Most end long before, also on a machine that is busy with something else; and a wait
+/// of that length is no harm.
+const ALONE: Duration = Duration::from_millis(250);
 
 /// Hands out turns.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Mutex<Queue>>);
+pub(crate) struct Turns {
+    queue: Arc<Mutex<Queue>>,
+    alone: Duration,
+}
 
 struct Queue {
-    free: usize,
+    at_once: usize,
     most_of_one: usize,
-    running: HashMap<TenantId, usize>,
+    running: Vec<Running>,
     waiting: VecDeque<Waiting>,
+    /// Each tenant's last turn.
+    last: HashMap<TenantId, u64>,
+    /// Turns so far, which also names them.
+    count: u64,
+}
+
+struct Running {
+    number: u64,
+    tenant: TenantId,
+    since: Instant,
 }
 
 struct Waiting {
@@ -31,76 +53,117 @@ struct Waiting {
 pub(crate) struct Turn {
     turns: Turns,
     /// `None` once it was given back.
-    tenant: Option<TenantId>,
+    number: Option<u64>,
 }
 
 impl Turns {
     /// So many turns at once; at least one.
     pub(crate) fn new(at_once: usize) -> Self {
-        let free = at_once.max(1);
-        let most_of_one = free.saturating_sub(1).max(1);
-        Self(Arc::new(Mutex::new(Queue { free, most_of_one, running: HashMap::new(), waiting: VecDeque::new() })))
+        Self::with(at_once, ALONE)
+    }
+
+    fn with(at_once: usize, alone: Duration) -> Self {
+        let at_once = at_once.max(1);
+        let queue = Queue {
+            at_once,
+            most_of_one: at_once.saturating_sub(1).max(1),
+            running: Vec::new(),
+            waiting: VecDeque::new(),
+            last: HashMap::new(),
+            count: 0,
+        };
+        Self { queue: Arc::new(Mutex::new(queue)), alone }
     }
 
     /// Waits for the tenant's turn. Who stops waiting loses nothing but the place.
     pub(crate) async fn wait(&self, tenant: &TenantId) -> Turn {
-        let turn = {
-            let (ready, turn) = oneshot::channel();
+        // Dropped after the receiver: who leaves may have been the one that others waited for.
+        let _place = Place(self);
+        let (ready, mut turn) = oneshot::channel();
+        {
             let mut queue = self.lock();
             queue.waiting.push_back(Waiting { tenant: tenant.clone(), ready });
             self.hand_out(&mut queue);
-            turn
-        };
-        // The sender is dropped with the queue alone, which this handle keeps.
-        turn.await.unwrap_or_else(|_| Turn { turns: self.clone(), tenant: None })
+        }
+        loop {
+            match timeout(self.alone, &mut turn).await {
+                // The sender is dropped with the queue alone, which this handle keeps.
+                Ok(turn) => return turn.unwrap_or_else(|_| Turn { turns: self.clone(), number: None }),
+                // What runs may have run alone for long enough by now, which nothing else tells.
+                Err(_) => self.look_again(),
+            }
+        }
+    }
+
+    /// For those who wait while nothing ends.
+    fn look_again(&self) {
+        let mut queue = self.lock();
+        if queue.running.iter().any(|running| running.since.elapsed() >= self.alone) {
+            self.hand_out(&mut queue);
+        }
     }
 
     fn hand_out(&self, queue: &mut Queue) {
-        while queue.free > 0
-            && let Some(next) = queue.next()
-        {
-            let Waiting { tenant, ready } = next;
-            queue.free -= 1;
-            *queue.running.entry(tenant.clone()).or_default() += 1;
-            if let Err(mut unwanted) = ready.send(Turn { turns: self.clone(), tenant: Some(tenant) }) {
+        while let Some(Waiting { tenant, ready }) = queue.next(self.alone) {
+            let number = queue.begin(tenant);
+            if let Err(mut unwanted) = ready.send(Turn { turns: self.clone(), number: Some(number) }) {
                 // Given back here: dropping it would want the lock that is held.
-                queue.give_back(unwanted.tenant.take());
+                queue.give_back(unwanted.number.take());
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// Of those who may have one more, the tenant with the fewest turns; among equals, who waits longest.
-    fn next(&mut self) -> Option<Waiting> {
-        let running = |waiting: &Waiting| self.running.get(&waiting.tenant).copied().unwrap_or(0);
-        let may = self.waiting.iter().enumerate().map(|(place, waiting)| (running(waiting), place));
-        let (_, place) = may.filter(|(running, _)| *running < self.most_of_one).min()?;
-        self.waiting.remove(place)
+    /// Who is next, if that one may begin now. Nobody else may instead: a storm that runs would go on for ever.
+    fn next(&mut self, alone: Duration) -> Option<Waiting> {
+        // Who has left must not be waited for.
+        self.waiting.retain(|waiting| !waiting.ready.is_closed());
+        if self.running.len() >= self.at_once {
+            return None;
+        }
+        let running = |tenant: &TenantId| self.running.iter().filter(|running| running.tenant == *tenant).count();
+        let rank = |(place, Waiting { tenant, .. }): (usize, &Waiting)| {
+            (running(tenant), self.last.get(tenant).copied(), place)
+        };
+        let may = self.waiting.iter().enumerate().map(rank).filter(|(running, ..)| *running < self.most_of_one);
+        let (.., place) = may.min()?;
+        let tenant = &self.waiting.get(place)?.tenant;
+        let shares = |other: &Running| other.tenant == *tenant || other.since.elapsed() >= alone;
+        if self.running.iter().all(shares) { self.waiting.remove(place) } else { None }
     }
 
-    fn give_back(&mut self, tenant: Option<TenantId>) {
-        let Some(tenant) = tenant else { return };
-        self.free += 1;
-        if let Some(running) = self.running.get_mut(&tenant) {
-            *running -= 1;
-            if *running == 0 {
-                self.running.remove(&tenant);
-            }
-        }
+    fn begin(&mut self, tenant: TenantId) -> u64 {
+        self.count += 1;
+        self.last.insert(tenant.clone(), self.count);
+        self.running.push(Running { number: self.count, tenant, since: Instant::now() });
+        self.count
+    }
+
+    fn give_back(&mut self, number: Option<u64>) {
+        self.running.retain(|running| Some(running.number) != number);
+    }
+}
+
+/// A place in the queue.
+struct Place<'a>(&'a Turns);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.hand_out(&mut self.0.lock());
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.tenant.is_some() {
+        if self.number.is_some() {
             let turns = self.turns.clone();
             let mut queue = turns.lock();
-            queue.give_back(self.tenant.take());
+            queue.give_back(self.number.take());
             turns.hand_out(&mut queue);
         }
     }
@@ -113,47 +176,92 @@ mod tests {
 
     use super::*;
 
+    /// Longer than any test.
+    const LONG: Duration = Duration::from_mins(10);
+
     fn tenant(name: &str) -> TenantId {
         name.parse().unwrap()
     }
 
-    #[test]
-    fn a_storm_leaves_a_turn_for_whoever_comes_next() {
-        let turns = Turns::new(2);
-        let (storm, other) = (tenant("storm"), tenant("other"));
-        let first = turns.wait(&storm).now_or_never().unwrap();
-        let mut second = Box::pin(turns.wait(&storm));
-        assert!((&mut second).now_or_never().is_none());
-        let others = turns.wait(&other).now_or_never();
-        assert!(others.is_some(), "the other tenant does not wait");
-        drop(first);
-        assert!(second.now_or_never().is_some());
+    #[tokio::test]
+    async fn whoever_comes_next_waits_for_what_runs_and_for_nothing_that_waits() {
+        let turns = Turns::with(2, LONG);
+        let (storm, calm) = (tenant("storm"), tenant("calm"));
+        let mut running = turns.wait(&storm).now_or_never().unwrap();
+        let mut storms: VecDeque<_> = (0..64).map(|_| turns.wait(&storm).boxed()).collect();
+        assert!(storms.iter_mut().all(|wait| wait.now_or_never().is_none()), "a tenant never has all turns");
+        for _ in 0..3 {
+            let mut next = turns.wait(&calm).boxed();
+            assert!((&mut next).now_or_never().is_none(), "the threads are not shared");
+            drop(running);
+            let turn = next.now_or_never().expect("nobody overtakes");
+            assert!(storms[0].as_mut().now_or_never().is_none());
+            drop(turn);
+            running = storms.pop_front().unwrap().now_or_never().expect("and the storm goes on in between");
+        }
     }
 
-    #[test]
-    fn the_next_turn_goes_to_who_has_fewest_and_not_to_who_left() {
-        let turns = Turns::new(3);
-        let (a, b) = (tenant("a"), tenant("b"));
-        let held = [&a, &a, &b].map(|tenant| turns.wait(tenant).now_or_never().unwrap());
-        let mut of_a = Box::pin(turns.wait(&a));
-        let left = Box::pin(turns.wait(&b));
-        let mut of_b = Box::pin(turns.wait(&b));
+    #[tokio::test]
+    async fn a_long_query_keeps_nobody_waiting_for_its_end() {
+        let turns = Turns::with(2, Duration::from_millis(50));
+        let (long, other) = (tenant("long"), tenant("other"));
+        let running = turns.wait(&long).await;
+        let mut second = turns.wait(&long).boxed();
+        let begun = Instant::now();
+        let beside = turns.wait(&other).await;
+        assert!(begun.elapsed() >= Duration::from_millis(40), "it has the threads to itself at first");
+        assert!((&mut second).now_or_never().is_none(), "both turns are taken");
+        drop(running);
+        drop(beside);
+        second.await;
+    }
+
+    #[tokio::test]
+    async fn turns_go_round_among_those_who_wait() {
+        let turns = Turns::with(1, LONG);
+        let names = ["a", "a", "a", "b", "b", "c"].map(tenant);
+        let mut running = turns.wait(&tenant("a")).now_or_never();
+        let mut waiting: Vec<_> = names.iter().map(|name| (name.as_str(), turns.wait(name).boxed())).collect();
+        assert!(waiting.iter_mut().all(|(_, wait)| wait.now_or_never().is_none()));
+        let mut order = String::new();
+        while !waiting.is_empty() {
+            drop(running.take());
+            waiting.retain_mut(|(name, wait)| {
+                let turn = wait.now_or_never();
+                let waits = turn.is_none();
+                if !waits {
+                    order.push_str(name);
+                    running = turn;
+                }
+                waits
+            });
+        }
+        assert_eq!(order, "bcabaa");
+    }
+
+    #[tokio::test]
+    async fn who_left_is_passed_over() {
+        let turns = Turns::with(3, LONG);
+        let a = tenant("a");
+        let first = turns.wait(&a).now_or_never().unwrap();
+        let _second = turns.wait(&a).now_or_never().expect("a tenant alone has all turns but one");
+        let (mut left, mut stays) = (turns.wait(&a).boxed(), turns.wait(&a).boxed());
+        assert!((&mut left).now_or_never().is_none() && (&mut stays).now_or_never().is_none());
         drop(left);
-        let [first_of_a, _second_of_a, _of_b] = held;
-        drop(first_of_a);
-        // Now a and b have one each; a waits longer.
-        assert!((&mut of_a).now_or_never().is_some());
-        assert!((&mut of_b).now_or_never().is_some(), "what a gave back at once is b's");
+        drop(first);
+        assert!(stays.now_or_never().is_some());
     }
 
     proptest! {
         #[test]
-        fn turns_are_never_too_many_never_lost_and_nobody_waits_beside_a_free_one(
+        fn turns_are_never_too_many_never_shared_never_lost_and_nobody_waits_beside_a_free_one(
             at_once in 1..5usize,
             steps in prop::collection::vec((0..4usize, 0..3u8, 0..8usize), 1..120),
         ) {
+            let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _clock = clock.enter();
             let names = ["a", "b", "c", "d"].map(tenant);
-            let turns = Turns::new(at_once);
+            let turns = Turns::with(at_once, LONG);
             let mut held = Vec::new();
             let mut waiting = Vec::new();
             for (who, what, which) in steps {
@@ -170,12 +278,12 @@ mod tests {
                     }
                     None => true,
                 });
-                prop_assert!(held.len() <= at_once);
-                let of = |who: usize| held.iter().filter(|(holder, _)| *holder == who).count();
                 let most = (at_once - 1).max(1);
-                prop_assert!((0..4).all(|who| of(who) <= most));
-                if held.len() < at_once {
-                    prop_assert!(waiting.iter().all(|(who, _)| of(*who) == most), "a free turn and somebody waiting");
+                prop_assert!(held.len() <= most);
+                prop_assert!(held.iter().all(|(holder, _)| *holder == held[0].0), "two tenants share the threads");
+                if held.len() < most {
+                    let is_alone = waiting.iter().all(|(who, _)| held.first().is_none_or(|(holder, _)| holder == who));
+                    prop_assert!(waiting.is_empty() || !is_alone, "a free turn and somebody waiting");
                 }
             }
         }

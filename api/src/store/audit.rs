@@ -1,11 +1,12 @@
 //! The audit: one line per decision on who may do what, chained by hashes so that a changed or missing line shows.
 
-use std::sync::LazyLock;
-
 use kyros_shared_config::{clock::unix_now_millis, crypto::sha256};
-use sqlx::SqliteTransaction;
+use sqlx::SqliteConnection;
 
-use super::{StoreError, many_rows::ManyRows};
+use super::{
+    StoreError,
+    many_rows::{Rows, Script},
+};
 
 /// What stands before the first line.
 const BEGINNING: [u8; 32] = [0; 32];
@@ -39,52 +40,49 @@ pub(crate) struct AuditLine {
 }
 
 /// A line in its place in the chain.
-struct Link<'a> {
+pub(super) struct Link<'a> {
     at_ms: i64,
     line: &'a AuditLine,
     previous: [u8; 32],
     hash: [u8; 32],
 }
 
-/// Writes lines down, in order, within the transaction that gathers them.
-pub(super) async fn insert(transaction: &mut SqliteTransaction<'_>, lines: &[&AuditLine]) -> Result<(), StoreError> {
-    static INSERT: LazyLock<ManyRows> = LazyLock::new(|| {
-        let head = "INSERT INTO audit (at_ms, decision, action, outcome, reason, subject, tenant, dashboard, prev_hash, \
-                    hash)";
-        ManyRows::new(head, 10)
-    });
-    if lines.is_empty() {
-        return Ok(());
+const ROWS: Rows = Rows {
+    head: "INSERT INTO audit (at_ms, decision, action, outcome, reason, subject, tenant, dashboard, prev_hash, hash)",
+    columns: 10,
+};
+
+/// Begins the transaction in which lines are written, and says after which hash.
+pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<[u8; 32], StoreError> {
+    /// The write lock at once (see the metadata crate for why): nobody else adds a line until this transaction ends.
+    const BEGIN_AFTER: &str = "BEGIN IMMEDIATE; SELECT hash FROM audit ORDER BY seq DESC LIMIT 1";
+    let last: Option<Vec<u8>> = sqlx::query_scalar(BEGIN_AFTER).fetch_optional(connection).await?;
+    match last {
+        None => Ok(BEGINNING),
+        Some(hash) => hash.try_into().map_err(|_| StoreError::Inconsistent("hash of the last audit line".into())),
     }
-    let last: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(&mut **transaction)
-        .await?;
-    let last = match last {
-        None => BEGINNING,
-        Some(hash) => hash.try_into().map_err(|_| StoreError::Inconsistent("hash of the last audit line".into()))?,
-    };
-    for (statement, links) in INSERT.chunks(&chained(last, lines)?) {
-        let mut query = sqlx::query(statement);
-        for Link { at_ms, line, previous, hash } in links {
-            query = query
-                .bind(*at_ms)
-                .bind(line.decision.as_str())
-                .bind(line.action)
-                .bind(line.outcome.name())
-                .bind(line.reason)
-                .bind(line.subject.as_deref())
-                .bind(line.tenant.as_deref())
-                .bind(line.dashboard.as_deref())
-                .bind(previous.as_slice())
-                .bind(hash.as_slice());
-        }
-        query.execute(&mut **transaction).await?;
+}
+
+/// Adds lines to what is written next.
+pub(super) fn insert(script: &mut Script, links: &[Link<'_>]) -> Result<(), StoreError> {
+    script.insert(&ROWS, links.len());
+    for Link { at_ms, line, previous, hash } in links {
+        script.bind(*at_ms)?;
+        script.bind(line.decision.as_str())?;
+        script.bind(line.action)?;
+        script.bind(line.outcome.name())?;
+        script.bind(line.reason)?;
+        script.bind(line.subject.as_deref())?;
+        script.bind(line.tenant.as_deref())?;
+        script.bind(line.dashboard.as_deref())?;
+        script.bind(previous.as_slice())?;
+        script.bind(hash.as_slice())?;
     }
     Ok(())
 }
 
 /// Each line's hash is that of the hash before it and of the line as a JSON array.
-fn chained<'a>(mut previous: [u8; 32], lines: &[&'a AuditLine]) -> Result<Vec<Link<'a>>, StoreError> {
+pub(super) fn chained<'a>(mut previous: [u8; 32], lines: &[&'a AuditLine]) -> Result<Vec<Link<'a>>, StoreError> {
     let at_ms = unix_now_millis();
     let mut hashed = Vec::new();
     let mut chain = Vec::with_capacity(lines.len());

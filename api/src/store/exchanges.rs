@@ -1,12 +1,16 @@
 //! Tokens given to programs: remembered for as long as they live, so that a lost grant can reach them, also after a restart.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::borrow::Cow;
 
 use kyros_shared_config::{DashboardSlug, TenantId, UserIdentity, clock::unix_now};
 use serde::{Deserialize, Serialize};
-use sqlx::{Row as _, SqliteTransaction, sqlite::SqliteRow};
+use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Store, StoreError, from_json, many_rows::ManyRows, to_json};
+use super::{
+    Store, StoreError, from_json,
+    many_rows::{Rows, Script},
+    to_json,
+};
 
 /// Rows that one statement of the clean-up looks at: others wait to write meanwhile.
 const PURGED_AT_ONCE: i64 = 2000;
@@ -54,26 +58,19 @@ impl From<&NewExchange<'_>> for ExchangeRow {
     }
 }
 
-/// Writes exchanges down within the transaction that gathers them.
-pub(super) async fn insert(
-    transaction: &mut SqliteTransaction<'_>,
-    exchanges: &[&ExchangeRow],
-) -> Result<(), StoreError> {
-    static INSERT: LazyLock<ManyRows> = LazyLock::new(|| {
-        ManyRows::new("INSERT INTO exchanges (sid, identity, tenant_id, tenant_uid, dashboard, expires_at)", 6)
-    });
-    for (statement, rows) in INSERT.chunks(exchanges) {
-        let mut query = sqlx::query(statement);
-        for row in rows {
-            query = query
-                .bind(row.sid.as_str())
-                .bind(row.identity.as_str())
-                .bind(row.tenant.as_str())
-                .bind(row.tenant_uid.as_str())
-                .bind(row.dashboard.as_str())
-                .bind(row.expires_at);
-        }
-        query.execute(&mut **transaction).await?;
+const ROWS: Rows =
+    Rows { head: "INSERT INTO exchanges (sid, identity, tenant_id, tenant_uid, dashboard, expires_at)", columns: 6 };
+
+/// Adds exchanges to what is written next.
+pub(super) fn insert(script: &mut Script, exchanges: &[&ExchangeRow]) -> Result<(), StoreError> {
+    script.insert(&ROWS, exchanges.len());
+    for row in exchanges {
+        script.bind(row.sid.as_str())?;
+        script.bind(row.identity.as_str())?;
+        script.bind(row.tenant.as_str())?;
+        script.bind(row.tenant_uid.as_str())?;
+        script.bind(row.dashboard.as_str())?;
+        script.bind(row.expires_at)?;
     }
     Ok(())
 }

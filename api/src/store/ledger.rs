@@ -6,19 +6,21 @@
 //!  decision ──►                                              │ fails: every waiter hears it, lines are tried again
 //! ```
 //!
-//! Nothing is held back for company: a lone exchange is written at once, and what comes meanwhile shares the next flush.
+//! No time passes for company: a lone exchange is written at once. But whatever can run now runs before a transaction begins, so
+//! that what it has to write shares the flush, and what comes meanwhile shares the next one.
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Connection as _, Sqlite, SqlitePool, pool::PoolConnection};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::{
-    AuditLine, BEGIN, NewExchange, Store, StoreError, audit,
+    AuditLine, NewExchange, Store, StoreError, audit,
     exchanges::{self, ExchangeRow},
+    many_rows::{MOST, Script},
 };
 
 /// Entries that may wait to be written. When full, decisions wait for room; `kill -9` loses the lines that wait, and the
@@ -26,6 +28,8 @@ use super::{
 const QUEUE: usize = 4096;
 /// Entries that a transaction takes from the queue: a flush takes milliseconds, in which no more than these come.
 const BATCH: usize = 512;
+/// So many entries need no more company.
+const COMPANY: usize = 64;
 /// Lines that wait for a disk that fails; beyond them the queue is left to fill.
 pub(super) const KEPT: usize = 4096;
 /// How soon lines that could not be written are tried again when nothing else is to be written.
@@ -78,8 +82,9 @@ async fn write_all(pool: SqlitePool, mut queue: mpsc::Receiver<Entry>) {
     loop {
         if batch.is_empty() {
             if queue.recv_many(&mut batch, BATCH).await == 0 {
-                return;
+                break;
             }
+            let_others_join(&mut queue, &mut batch).await;
         } else {
             wait_for_company(&mut queue, &mut batch).await;
         }
@@ -89,6 +94,24 @@ async fn write_all(pool: SqlitePool, mut queue: mpsc::Receiver<Entry>) {
             tracing::error!(error = &**error, "exchanges and audit not written; lines are tried again");
         }
         batch = batch.into_iter().filter_map(|entry| answered(entry, failure.as_ref())).collect();
+    }
+    if let Some(connection) = connection {
+        // Everything is written; what else it could say concerns nobody.
+        let _ = connection.close().await;
+    }
+}
+
+/// On a busy machine many exchanges are a few microseconds behind the first. A transaction costs as much CPU time as many of
+/// them, whatever it holds.
+async fn let_others_join(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
+    while batch.len() < COMPANY {
+        let before = batch.len();
+        // Behind every task that can run, and every request that lies in its socket.
+        tokio::task::yield_now().await;
+        batch.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH - before));
+        if batch.len() == before {
+            return;
+        }
     }
 }
 
@@ -128,23 +151,43 @@ fn answered(entry: Entry, failure: Option<&Arc<str>>) -> Option<Entry> {
 }
 
 /// The connection stays with the writer from one transaction to the next: another one would have to read what this one still
-/// has in memory. After a failure it goes back to the pool, which looks whether it is well.
+/// has in memory.
 async fn write(
     pool: &SqlitePool,
     kept: &mut Option<PoolConnection<Sqlite>>,
     batch: &[Entry],
 ) -> Result<(), StoreError> {
-    let rows: Vec<&ExchangeRow> = batch.iter().filter_map(exchange_in).collect();
-    let lines: Vec<&AuditLine> = batch.iter().map(line_in).collect();
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => pool.acquire().await?,
     };
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    exchanges::insert(&mut transaction, &rows).await?;
-    audit::insert(&mut transaction, &lines).await?;
-    transaction.commit().await?;
+    // Whatever ends this half way: the pool knows nothing of our transaction, and would hand the connection on with it.
+    connection.close_on_drop();
+    if let Err(error) = write_on(&mut connection, batch).await {
+        // Takes back what was begun, and gives up the lock.
+        let _ = connection.close().await;
+        return Err(error);
+    }
     *kept = Some(connection);
+    Ok(())
+}
+
+/// One transaction in two goes: the second needs what the first has read.
+async fn write_on(connection: &mut SqliteConnection, batch: &[Entry]) -> Result<(), StoreError> {
+    let last = audit::begin(connection).await?;
+    let lines: Vec<&AuditLine> = batch.iter().map(line_in).collect();
+    let chain = audit::chained(last, &lines)?;
+    let mut chunks = batch.chunks(MOST).zip(chain.chunks(MOST)).peekable();
+    while let Some((entries, links)) = chunks.next() {
+        let rows: Vec<&ExchangeRow> = entries.iter().filter_map(exchange_in).collect();
+        let mut script = Script::default();
+        exchanges::insert(&mut script, &rows)?;
+        audit::insert(&mut script, links)?;
+        if chunks.peek().is_none() {
+            script.then("COMMIT");
+        }
+        script.run(connection).await?;
+    }
     Ok(())
 }
 

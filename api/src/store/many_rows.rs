@@ -1,41 +1,80 @@
-//! `INSERT` of many rows in few statements: what one statement costs beside its rows is as much as five rows.
+//! `INSERT` of many rows in few statements, and many statements in one go: what a statement costs beside its rows is as much as
+//! five rows, and what stands between two of them is a way to the connection's thread and back.
+
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type, sqlite::SqliteArguments};
+
+use super::StoreError;
 
 /// Most rows in a statement: far fewer parameters than `SQLite` takes (32,766), and enough that more would gain nothing.
-const MOST: usize = 64;
-/// Statements that a connection must keep prepared: two tables are written so, and others one by one.
+pub(super) const MOST: usize = 64;
+/// Statements that a connection must keep prepared: as many as there are numbers of rows, and others one by one.
 pub(super) const PREPARED: usize = 2 * MOST + 100;
 
-/// The statements that insert into one table, one for each number of rows.
-pub(super) struct ManyRows(Vec<String>);
+/// Rows of one table: everything up to `VALUES`, and how many columns it names.
+pub(super) struct Rows {
+    pub(super) head: &'static str,
+    pub(super) columns: usize,
+}
 
-impl ManyRows {
-    /// `head` is everything up to `VALUES`.
-    pub(super) fn new(head: &'static str, columns: usize) -> Self {
-        let row = format!("({})", vec!["?"; columns].join(", "));
-        let statement = |rows: usize| format!("{head} VALUES {}", vec![row.as_str(); rows].join(", "));
-        Self((1..=MOST).map(statement).collect())
+/// Statements that are run one after the other without a pause, up to the first that fails.
+#[derive(Default)]
+pub(super) struct Script {
+    text: String,
+    arguments: SqliteArguments,
+}
+
+impl Script {
+    /// Adds a statement without parameters.
+    pub(super) fn then(&mut self, statement: &'static str) {
+        self.text.push_str(statement);
+        self.text.push(';');
     }
 
-    /// The rows in order, in chunks, each with the statement for as many.
-    pub(super) fn chunks<'a, T>(&'static self, rows: &'a [T]) -> impl Iterator<Item = (&'static str, &'a [T])> {
-        rows.chunks(MOST).map(|chunk| (self.0[chunk.len() - 1].as_str(), chunk))
+    /// Adds the insertion of so many rows; no rows are no statement. The values are bound next, row by row.
+    pub(super) fn insert(&mut self, rows: &Rows, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.text.push_str(rows.head);
+        for row in 0..count {
+            self.text.push_str(if row == 0 { " VALUES (" } else { ", (" });
+            for column in 0..rows.columns {
+                self.text.push_str(if column == 0 { "?" } else { ", ?" });
+            }
+            self.text.push(')');
+        }
+        self.text.push(';');
+    }
+
+    /// Binds the next value.
+    pub(super) fn bind<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> Result<(), StoreError> {
+        Ok(self.arguments.add(value).map_err(sqlx::Error::Encode)?)
+    }
+
+    /// Runs all of it.
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        // Safe: made of texts that stand in this program.
+        sqlx::query_with(AssertSqlSafe(self.text), self.arguments).execute(connection).await?;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
     use super::*;
 
     #[test]
-    fn every_row_is_in_one_chunk_and_in_its_place() {
-        static INSERT: LazyLock<ManyRows> = LazyLock::new(|| ManyRows::new("INSERT INTO t (a, b)", 2));
-        for count in [0, 1, 2, MOST - 1, MOST, MOST + 1, 3 * MOST] {
-            let rows: Vec<usize> = (0..count).collect();
-            let chunks: Vec<_> = INSERT.chunks(&rows).collect();
-            assert_eq!(chunks.iter().flat_map(|(_, chunk)| chunk.iter().copied()).collect::<Vec<_>>(), rows);
-            assert!(chunks.iter().all(|(text, chunk)| text.matches("(?, ?)").count() == chunk.len()), "{count}");
-        }
+    fn a_script_has_a_parameter_for_every_value_and_no_statement_for_no_rows() {
+        const ROWS: Rows = Rows { head: "INSERT INTO t (a, b)", columns: 2 };
+        let text = |count| {
+            let mut script = Script::default();
+            script.insert(&ROWS, count);
+            script.then("COMMIT");
+            script.text
+        };
+        assert_eq!(text(0), "COMMIT;");
+        assert_eq!(text(1), "INSERT INTO t (a, b) VALUES (?, ?);COMMIT;");
+        assert_eq!(text(2), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?);COMMIT;");
+        assert_eq!(text(MOST).matches("(?, ?)").count(), MOST);
     }
 }

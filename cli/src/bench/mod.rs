@@ -61,6 +61,9 @@ pub enum BenchCommand {
     #[command(after_help = "Examples:
   cargo build --release --workspace --bins && target/release/kyros bench data
 
+  # Some parts alone:
+  kyros bench data --only exchanges,storm
+
   # Twice as long, of an API that was built elsewhere:
   kyros bench data --rounds 14 --api other/kyros-api")]
     Data(DataArgs),

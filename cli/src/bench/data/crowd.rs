@@ -57,6 +57,7 @@ struct Fairness {
 
 /// The calm tenant's 99th percentile in another's storm, to that of the same tenant alone.
 pub(super) async fn fairness(api: &Api<'_>, rounds: usize, progress: impl Fn(usize)) -> anyhow::Result<Figure> {
+    api.load_everything().await?;
     let (calm_numbers, storm_numbers) = (Numbers::default(), Numbers::default());
     let (mut seen, mut answered, mut refused) = (Vec::new(), 0, 0);
     for round in 1..=rounds {

@@ -23,7 +23,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kyros_control_plane::install::own_folder;
 
 use self::{
@@ -43,9 +43,33 @@ use crate::output::Steps;
 /// The API's program, beside this one.
 const API: &str = "kyros-api";
 
+/// A part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// A fresh import.
+    Import,
+    /// Memory while many ask.
+    Memory,
+    /// What one tenant feels of another's storm.
+    Storm,
+    /// Group-bys beside those of Polars.
+    Groups,
+    /// Rows.
+    Pages,
+    /// Answers that are there already.
+    LookUps,
+    /// Token exchanges.
+    Exchanges,
+    /// All rows as an Arrow stream.
+    Streams,
+}
+
 /// What to measure.
 #[derive(Debug, Clone, Args)]
 pub struct DataArgs {
+    /// Only these parts; otherwise all.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub only: Vec<Part>,
     /// How often everything has its turn.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
@@ -76,18 +100,27 @@ async fn measure(arguments: &DataArgs) -> anyhow::Result<()> {
     let steps = Steps::new();
     let data = Data::make(&cache(arguments)?, |message| steps.now(message))?;
     let installation = Installation::prepare(api, &data).await?;
-    steps.now("importing");
-    let import = import::measure(&kyros, &data)?;
+    let mut last = Vec::new();
+    if arguments.wants(Part::Import) {
+        steps.now("importing");
+        last.push(import::measure(&kyros, &data)?);
+    }
     // Before this thread is pinned: then there is only one for it.
     let cores = Cores::find();
-    let crowd = crowd(&installation, cores, arguments.rounds, &steps).await?;
+    let crowd = crowd(&installation, cores, arguments, &steps).await?;
     let rounds = alternate(&installation, &data, &kyros, cores, arguments, &steps).await?;
     steps.finish();
-    let mut figures = rounds.figures();
+    let mut figures = rounds.figures(arguments);
     figures.extend(crowd);
-    figures.push(import);
+    figures.extend(last);
     print(figures);
     Ok(())
+}
+
+impl DataArgs {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 fn cache(arguments: &DataArgs) -> anyhow::Result<PathBuf> {
@@ -98,18 +131,32 @@ fn cache(arguments: &DataArgs) -> anyhow::Result<PathBuf> {
 }
 
 /// On all CPUs; from here on the load keeps to the second.
-async fn crowd(installation: &Installation, cores: Cores, rounds: u16, steps: &Steps) -> anyhow::Result<[Figure; 2]> {
+async fn crowd(
+    installation: &Installation,
+    cores: Cores,
+    arguments: &DataArgs,
+    steps: &Steps,
+) -> anyhow::Result<Vec<Figure>> {
     let api = installation.start(start_anywhere)?;
     if !cores.are_apart() {
         eprintln!("kyros: there is one CPU for everything, so the load takes from what it measures");
     }
     cores.pin_load();
-    steps.now("counting memory");
-    let memory = crowd::memory(&api).await.context("memory").map_err(|error| api.explain(error))?;
-    let rounds = usize::from(rounds);
-    let progress = |round| steps.now(format!("a storm, round {round} of {rounds}"));
-    let fairness = crowd::fairness(&api, rounds, progress).await.context("fairness");
-    Ok([fairness.map_err(|error| api.explain(error))?, memory])
+    // Memory first: what comes later finds what earlier queries left behind.
+    let mut memory = None;
+    if arguments.wants(Part::Memory) {
+        steps.now("counting memory");
+        memory = Some(crowd::memory(&api).await.context("memory").map_err(|error| api.explain(error))?);
+    }
+    let mut figures = Vec::new();
+    if arguments.wants(Part::Storm) {
+        let rounds = usize::from(arguments.rounds);
+        let progress = |round| steps.now(format!("a storm, round {round} of {rounds}"));
+        let fairness = crowd::fairness(&api, rounds, progress).await.context("fairness");
+        figures.push(fairness.map_err(|error| api.explain(error))?);
+    }
+    figures.extend(memory);
+    Ok(figures)
 }
 
 /// On one CPU, in turns.
@@ -121,13 +168,17 @@ async fn alternate(
     arguments: &DataArgs,
     steps: &Steps,
 ) -> anyhow::Result<Rounds> {
+    let mut rounds = Rounds::default();
+    let in_turns = [Part::Groups, Part::Pages, Part::LookUps, Part::Exchanges, Part::Streams];
+    if !in_turns.iter().any(|part| arguments.wants(*part)) {
+        return Ok(rounds);
+    }
     let api = installation.start(|command| cores.start_measured(command).map(|(_, process)| process))?;
     let mut peer = Peer::start(cores, kyros, &data.file(TENANT, "clv", "transactions"), CLIENTS)?;
     api.load_everything().await?;
-    let mut rounds = Rounds::default();
     for round in 1..=arguments.rounds {
         steps.now(format!("on one CPU, round {round} of {}", arguments.rounds));
-        rounds.go_on(&api, &mut peer, arguments.slice).await.map_err(|error| api.explain(error))?;
+        rounds.go_on(&api, &mut peer, arguments).await.map_err(|error| api.explain(error))?;
     }
     Ok(rounds)
 }
