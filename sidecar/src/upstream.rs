@@ -47,8 +47,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const POOL_SIZE: usize = 64;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// Read and write buffers of a busy connection grow up to this: with half of it a large answer comes a tenth slower.
-const MAX_BUFFER: usize = 256 * 1024;
+/// Read and write buffers of a busy connection grow up to this.
+const MAX_BUFFER: usize = 128 * 1024;
 /// Bytes that an upstream may send until an answer's head has been taken: the head, and the part of the body that is read along
 /// with it. hyper's buffer grows beyond what it is told, and it reads no more of a body than once before it is asked to.
 const MAX_BEFORE_ANSWER: usize = 1024 * 1024;
