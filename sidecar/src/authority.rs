@@ -96,37 +96,23 @@ mod tests {
     use http::Response;
     use http_body_util::Full;
     use kyros_http_server::Limits;
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, crypto::random_id, issuer::TenantGrant};
+    use kyros_shared_config::{KeyRing, KeySource, TenantVerifier, crypto::random_id};
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::api_client::ApiClient;
+    use crate::{api_client::ApiClient, testing};
 
     /// Sessions whose API answers every renewal with a fresh token that ends at `not_after`, and how often it was asked.
     async fn sessions(not_after: i64) -> (Arc<Sessions>, Revocations, Arc<AtomicUsize>) {
-        kyros_shared_config::crypto::install_provider();
-        let issuer = Arc::new(Issuer::generate("http://kyros.localhost").unwrap());
+        let issuer = Arc::new(testing::issuer());
         let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
         let verifier = Arc::new(TenantVerifier::for_dashboard(issuer.name(), keys, "clv".parse().unwrap()));
         let asked = Arc::new(AtomicUsize::new(0));
         let (signer, count) = (issuer.clone(), asked.clone());
         let service = move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
-            let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
-            let grant = TenantGrant {
-                subject: "ana",
-                email: None,
-                tenant: &tenant,
-                tenant_uid: "u",
-                dashboard: &dashboard,
-                roles: &[],
-                session: "s1",
-                client_id: "c",
-                actor: None,
-                not_after,
-            };
-            let token = signer.tenant_token(&grant).unwrap().token.expose().clone();
+            let token = testing::token(&signer, "s1", "acme", not_after);
             let body = serde_json::json!({ "access_token": token }).to_string();
             std::future::ready(Response::new(Full::new(Bytes::from(body))))
         };

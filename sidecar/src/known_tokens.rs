@@ -75,30 +75,12 @@ impl Tables {
 
 #[cfg(test)]
 mod tests {
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantVerifier, issuer::TenantGrant};
-
     use super::*;
+    use crate::testing::verified;
 
     fn identity() -> Arc<Identity> {
-        kyros_shared_config::crypto::install_provider();
-        let issuer = Issuer::generate("http://kyros.localhost").unwrap();
-        let (tenant, dashboard) = ("acme".parse().unwrap(), "clv".parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: None,
-            tenant: &tenant,
-            tenant_uid: "u",
-            dashboard: &dashboard,
-            roles: &[],
-            session: "s1",
-            client_id: "c",
-            actor: None,
-            not_after: i64::MAX,
-        };
-        let token = issuer.tenant_token(&grant).unwrap().token;
-        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
-        let scope = TenantVerifier::for_data_api(issuer.name(), keys).verify(token.expose()).unwrap();
-        Arc::new(Identity::new(scope, token.expose()).unwrap())
+        let (scope, token) = verified("s1", "acme");
+        Arc::new(Identity::new(scope, &token).unwrap())
     }
 
     #[test]
@@ -124,6 +106,13 @@ mod tests {
         assert!(known.get("t", now).is_some());
         known.remove("t");
         assert!(known.get("t", now).is_none());
+        // Also once it stands in the older table.
+        let at = |seconds| now + Duration::from_secs(seconds);
+        known.insert("u", identity.clone(), at(59));
+        assert!(known.get("u", at(61)).is_some());
+        known.remove("u");
+        assert!(known.get("u", at(61)).is_none());
+        let now = at(61);
         for number in 0..3 * CAPACITY {
             known.insert(&number.to_string(), identity.clone(), now);
         }

@@ -41,6 +41,8 @@ mod sessions;
 pub mod settings;
 mod sidecar;
 mod spans;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod tunnel;
 mod upstream;

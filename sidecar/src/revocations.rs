@@ -95,27 +95,12 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kyros_shared_config::{Issuer, KeyRing, KeySource, TenantId, TenantVerifier, issuer::TenantGrant};
+    use kyros_shared_config::TenantId;
+
+    use crate::testing::verified;
 
     fn scope(session: &str, tenant: &str) -> TenantScope {
-        kyros_shared_config::crypto::install_provider();
-        let issuer = Issuer::generate("http://kyros.localhost").unwrap();
-        let (tenant, dashboard) = (tenant.parse().unwrap(), "clv".parse().unwrap());
-        let grant = TenantGrant {
-            subject: "ana",
-            email: None,
-            tenant: &tenant,
-            tenant_uid: "u",
-            dashboard: &dashboard,
-            roles: &[],
-            session,
-            client_id: "c",
-            actor: None,
-            not_after: i64::MAX,
-        };
-        let token = issuer.tenant_token(&grant).unwrap();
-        let keys = Arc::new(KeyRing::new(KeySource::Fixed(issuer.jwks())).unwrap());
-        TenantVerifier::for_data_api(issuer.name(), keys).verify(token.token.expose()).unwrap()
+        verified(session, tenant).0
     }
 
     #[test]

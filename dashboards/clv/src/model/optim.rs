@@ -123,6 +123,7 @@ pub(crate) fn minimize<F: Fn(&[f64]) -> f64, R: Fn(&[f64]) -> f64>(
         }
     }
     let mut best = best.ok_or_else(|| ModelError::Optimizer { reason: "no starting point".into() })?;
+    // The rough cost there is none of the cost's.
     best.cost = f64::INFINITY;
     let mut converged = false;
     let mut edge = SIMPLEX_EDGE;
