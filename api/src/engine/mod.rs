@@ -23,6 +23,7 @@
 //! Everything here blocks: call it from `spawn_blocking`, never from an asynchronous task.
 
 pub mod check;
+mod codes;
 mod csv;
 pub mod cursor;
 pub mod encode;

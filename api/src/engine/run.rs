@@ -3,6 +3,8 @@
 //! The order of an answer is total: groups are sorted by what was asked and then by their remaining keys, rows by what
 //! was asked and then by their place in the file. So pages do not overlap, and the same query has the same answer.
 
+mod counted;
+
 use polars::prelude::{
     ClosedInterval, DataFrame, DataType, Expr, IdxSize, IntoLazy, LazyFrame, PlSmallStr, PolarsResult, QuantileMethod,
     Series, SortMultipleOptions, len, lit,
@@ -35,7 +37,7 @@ pub struct Answer {
 /// Blocks, for as long as it takes.
 pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
     let (frame, found) = working(|| {
-        let found = find(table.frame().clone().lazy(), &page.query)?;
+        let found = find(table, &page.query)?;
         let rows = found.height();
         Ok((cut(found, page)?, rows))
     })?;
@@ -47,22 +49,33 @@ pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
 }
 
 /// Every row of the answer, in no particular order for groups, and in the file's order for rows.
-fn find(frame: LazyFrame, query: &CheckedQuery) -> PolarsResult<DataFrame> {
-    let frame = match &query.filter {
-        Some(condition) => frame.filter(holds(condition)?),
-        None => frame,
-    };
-    let found = match &query.shape {
-        Shape::Rows(columns) => frame.select(columns.iter().map(column).collect::<Vec<_>>()),
-        Shape::Groups { keys, figures } if keys.is_empty() => {
-            frame.select(figures.iter().map(figure).collect::<Vec<_>>())
-        }
-        Shape::Groups { keys, figures } => {
-            let keys: Vec<_> = keys.iter().map(key).collect();
-            frame.group_by(keys).agg(figures.iter().map(figure).collect::<Vec<_>>())
-        }
-    };
-    found.collect()
+fn find(table: &Table, query: &CheckedQuery) -> PolarsResult<DataFrame> {
+    let filter = query.filter.as_ref().map(holds).transpose()?;
+    match &query.shape {
+        Shape::Rows(columns) => kept(table, filter).select(columns.iter().map(column).collect::<Vec<_>>()).collect(),
+        Shape::Groups { keys, figures } if keys.is_empty() => kept(table, filter).select(all(figures)).collect(),
+        Shape::Groups { keys, figures } => match counted::groups(table, filter.as_ref(), keys, figures)? {
+            Some(found) => Ok(found),
+            None => hashed_groups(table, filter, keys, figures),
+        },
+    }
+}
+
+/// The rows for which the filter holds.
+fn kept(table: &Table, filter: Option<Expr>) -> LazyFrame {
+    let rows = table.frame().clone().lazy();
+    match filter {
+        Some(filter) => rows.filter(filter),
+        None => rows,
+    }
+}
+
+fn hashed_groups(table: &Table, filter: Option<Expr>, keys: &[Key], figures: &[Figure]) -> PolarsResult<DataFrame> {
+    kept(table, filter).group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(all(figures)).collect()
+}
+
+fn all(figures: &[Figure]) -> Vec<Expr> {
+    figures.iter().map(figure).collect()
 }
 
 /// The rows asked for, in order.

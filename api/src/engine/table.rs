@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, TimeUnit};
 use serde::Serialize;
 
+use super::codes::{self, Codes};
 use super::error::{Error, reading};
 use super::literal::zone;
 use super::schema::{Kind, Schema, unsupported};
@@ -59,6 +60,8 @@ impl fmt::Display for Format {
 pub struct Table {
     frame: Arc<DataFrame>,
     schema: Arc<Schema>,
+    /// For each column once it was asked for: most never are.
+    codes: Arc<[OnceLock<Option<Codes>>]>,
 }
 
 impl fmt::Debug for Table {
@@ -116,7 +119,8 @@ impl Table {
         }
         frame.rechunk_mut_par();
         let schema = Schema::of(frame.schema())?;
-        Ok(Self { frame: Arc::new(frame), schema: Arc::new(schema) })
+        let codes = frame.columns().iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { frame: Arc::new(frame), schema: Arc::new(schema), codes })
     }
 
     /// The columns.
@@ -129,9 +133,17 @@ impl Table {
         self.frame.height()
     }
 
-    /// The memory that it takes, for a cache's budget.
+    /// The memory that it takes, for a cache's budget: also what it may come to take.
     pub fn estimated_size(&self) -> usize {
-        self.frame.estimated_size()
+        let texts = self.schema.columns().iter().filter(|column| column.kind == Kind::String).count();
+        self.frame.estimated_size() + texts * self.rows() * codes::BYTES
+    }
+
+    /// A column of texts as numbers, if it has few different ones. Blocks the first time, for as long as it takes to look at
+    /// every row.
+    pub(super) fn codes(&self, column: &str) -> Option<&Codes> {
+        let index = self.frame.get_column_index(column)?;
+        self.codes.get(index)?.get_or_init(|| Codes::of(&self.frame.columns()[index])).as_ref()
     }
 
     pub(super) fn frame(&self) -> &DataFrame {

@@ -57,8 +57,11 @@ pub(super) fn query(random: &mut Random) -> Query {
     query.origin = Origin::Body;
     if random.below(3) > 0 {
         let keys = random.below(3);
-        query.group_by =
-            COLUMNS[..keys].iter().map(|name| GroupKey { column: (*name).to_owned(), every: None }).collect();
+        let from = random.below(COLUMNS.len() - keys + 1);
+        query.group_by = COLUMNS[from..from + keys]
+            .iter()
+            .map(|name| GroupKey { column: (*name).to_owned(), every: None })
+            .collect();
         let figures = if keys == 0 { 1 + random.below(4) } else { random.below(4) };
         query.agg = (0..figures).map(|index| figure(index, random)).collect();
     } else {
