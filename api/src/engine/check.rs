@@ -169,8 +169,8 @@ pub fn validate(query: &Query, schema: &Schema) -> Result<CheckedQuery, Vec<Issu
         Filter::And(parts) if parts.is_empty() => None,
         filter => check.filter(filter, "/filter"),
     };
-    let rows = check.rows(&query.select);
-    let shape = if query.is_grouped() { check.groups(query) } else { rows };
+    check.selected(&query.select);
+    let shape = if query.is_grouped() { check.groups(query) } else { check.rows(&query.select) };
     let sort = check.order(&query.sort, &shape);
     let start = query.cursor.map_or(Start::Offset(query.offset), Start::Cursor);
     let checked = CheckedQuery { shape, filter, sort, limit: query.limit, start, total: query.total };
@@ -205,10 +205,13 @@ impl<'a> Check<'a> {
         column
     }
 
-    fn rows(&mut self, select: &[String]) -> Shape {
+    fn selected(&mut self, select: &[String]) {
         for (index, name) in select.iter().enumerate() {
             self.column(name, &format!("/select/{index}"));
         }
+    }
+
+    fn rows(&self, select: &[String]) -> Shape {
         let every = || self.schema.names().map(str::to_owned).collect();
         Shape::Rows(if select.is_empty() { every() } else { select.to_vec() })
     }
