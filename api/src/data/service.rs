@@ -190,8 +190,8 @@ async fn compute(
     let turn = turns.wait(lane.tenant()).await;
     let work = tokio::task::spawn_blocking(move || {
         // They go along: a query that missed its deadline still holds its place until it ends.
-        let _held = (entered, turn);
-        let answer = engine::run(&table, &page)?;
+        let (_entered, mut turn) = (entered, turn);
+        let answer = engine::run_in_steps(&table, &page, &mut || turn.give_way())?;
         whole_if_small(answer, encoding)
     });
     work.await.unwrap_or_else(|error| Err(DataError::Internal(error.to_string())))

@@ -4,8 +4,10 @@
 //! - The next turn goes to the tenant that has fewest now, and among equals to whose last one is longest ago. Nobody overtakes.
 //! - It is handed out when no query of another tenant runs, or only such as have run alone for long enough.
 //! - One tenant never has all turns: whoever comes next need not wait for a long query to end.
+//! - A query has steps, and between two of them it lets a tenant go first that has not computed for a while.
 //!
-//! So a tenant waits for what runs when it asks, for a quarter of a second at most, and for nothing of what others have waiting.
+//! So a tenant that asks now and then waits for the step that runs when it asks, for a quarter of a second at most, and for
+//! nothing of what others have waiting.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,17 +16,22 @@ use std::{
 };
 
 use kyros_shared_config::TenantId;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 /// How long a query has the threads to itself. Most end long before, also on a machine that is busy with something else; and a wait
 /// of that length is no harm.
 const ALONE: Duration = Duration::from_millis(250);
+
+/// A tenant that has not computed for so long goes first. Two that both ask all the time take turns with whole queries, unless
+/// these take longer: half-done ones hold memory.
+const RESTED: Duration = Duration::from_millis(20);
 
 /// Hands out turns.
 #[derive(Clone)]
 pub(crate) struct Turns {
     queue: Arc<Mutex<Queue>>,
     alone: Duration,
+    rested: Duration,
 }
 
 struct Queue {
@@ -32,10 +39,16 @@ struct Queue {
     most_of_one: usize,
     running: Vec<Running>,
     waiting: VecDeque<Waiting>,
-    /// Each tenant's last turn.
-    last: HashMap<TenantId, u64>,
+    last: HashMap<TenantId, Last>,
     /// Turns so far, which also names them.
     count: u64,
+}
+
+/// A tenant's last turn.
+#[derive(Clone, Copy)]
+struct Last {
+    number: u64,
+    ended: Instant,
 }
 
 struct Running {
@@ -59,10 +72,10 @@ pub(crate) struct Turn {
 impl Turns {
     /// So many turns at once; at least one.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self::with(at_once, ALONE)
+        Self::with(at_once, ALONE, RESTED)
     }
 
-    fn with(at_once: usize, alone: Duration) -> Self {
+    fn with(at_once: usize, alone: Duration, rested: Duration) -> Self {
         let at_once = at_once.max(1);
         let queue = Queue {
             at_once,
@@ -72,19 +85,23 @@ impl Turns {
             last: HashMap::new(),
             count: 0,
         };
-        Self { queue: Arc::new(Mutex::new(queue)), alone }
+        Self { queue: Arc::new(Mutex::new(queue)), alone, rested }
     }
 
     /// Waits for the tenant's turn. Who stops waiting loses nothing but the place.
     pub(crate) async fn wait(&self, tenant: &TenantId) -> Turn {
         // Dropped after the receiver: who leaves may have been the one that others waited for.
         let _place = Place(self);
-        let (ready, mut turn) = oneshot::channel();
+        let (ready, turn) = oneshot::channel();
         {
             let mut queue = self.lock();
             queue.waiting.push_back(Waiting { tenant: tenant.clone(), ready });
             self.hand_out(&mut queue);
         }
+        self.until_it_comes(turn).await
+    }
+
+    async fn until_it_comes(&self, mut turn: oneshot::Receiver<Turn>) -> Turn {
         loop {
             match timeout(self.alone, &mut turn).await {
                 // The sender is dropped with the queue alone, which this handle keeps.
@@ -128,7 +145,7 @@ impl Queue {
         }
         let running = |tenant: &TenantId| self.running.iter().filter(|running| running.tenant == *tenant).count();
         let rank = |(place, Waiting { tenant, .. }): (usize, &Waiting)| {
-            (running(tenant), self.last.get(tenant).copied(), place)
+            (running(tenant), self.last.get(tenant).map(|last| last.number), place)
         };
         let may = self.waiting.iter().enumerate().map(rank).filter(|(running, ..)| *running < self.most_of_one);
         let (.., place) = may.min()?;
@@ -139,13 +156,32 @@ impl Queue {
 
     fn begin(&mut self, tenant: TenantId) -> u64 {
         self.count += 1;
-        self.last.insert(tenant.clone(), self.count);
-        self.running.push(Running { number: self.count, tenant, since: Instant::now() });
+        let since = Instant::now();
+        self.last.insert(tenant.clone(), Last { number: self.count, ended: since });
+        self.running.push(Running { number: self.count, tenant, since });
         self.count
     }
 
-    fn give_back(&mut self, number: Option<u64>) {
-        self.running.retain(|running| Some(running.number) != number);
+    /// Whose it was.
+    fn give_back(&mut self, number: Option<u64>) -> Option<TenantId> {
+        let place = self.running.iter().position(|running| Some(running.number) == number)?;
+        let tenant = self.running.swap_remove(place).tenant;
+        if let Some(last) = self.last.get_mut(&tenant) {
+            last.ended = Instant::now();
+        }
+        Some(tenant)
+    }
+
+    /// Whether somebody else waits who has not computed for so long.
+    fn has_rested_other(&self, number: u64, rested: Duration) -> bool {
+        let Some(own) = self.running.iter().find(|running| running.number == number) else { return false };
+        let is_rested = |tenant: &TenantId| {
+            self.running.iter().all(|running| running.tenant != *tenant)
+                && self.last.get(tenant).is_none_or(|last| last.ended.elapsed() >= rested)
+        };
+        self.waiting
+            .iter()
+            .any(|Waiting { tenant, ready }| *tenant != own.tenant && !ready.is_closed() && is_rested(tenant))
     }
 }
 
@@ -155,6 +191,26 @@ struct Place<'a>(&'a Turns);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.hand_out(&mut self.0.lock());
+    }
+}
+
+impl Turn {
+    /// Between two steps of a query: who has not computed for a while goes first. Blocks until the query may go on; only where
+    /// blocking is allowed, and inside a runtime.
+    pub(crate) fn give_way(&mut self) {
+        let turns = self.turns.clone();
+        let (ready, turn) = oneshot::channel();
+        {
+            let mut queue = turns.lock();
+            if !self.number.is_some_and(|number| queue.has_rested_other(number, turns.rested)) {
+                return;
+            }
+            let Some(tenant) = queue.give_back(self.number.take()) else { return };
+            // Before all others of its tenant: what is half done holds memory.
+            queue.waiting.push_front(Waiting { tenant, ready });
+            turns.hand_out(&mut queue);
+        }
+        *self = Handle::current().block_on(turns.until_it_comes(turn));
     }
 }
 
@@ -185,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_next_waits_for_what_runs_and_for_nothing_that_waits() {
-        let turns = Turns::with(2, LONG);
+        let turns = Turns::with(2, LONG, LONG);
         let (storm, calm) = (tenant("storm"), tenant("calm"));
         let mut running = turns.wait(&storm).now_or_never().unwrap();
         let mut storms: VecDeque<_> = (0..64).map(|_| turns.wait(&storm).boxed()).collect();
@@ -203,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_query_keeps_nobody_waiting_for_its_end() {
-        let turns = Turns::with(2, Duration::from_millis(50));
+        let turns = Turns::with(2, Duration::from_millis(50), LONG);
         let (long, other) = (tenant("long"), tenant("other"));
         let running = turns.wait(&long).await;
         let mut second = turns.wait(&long).boxed();
@@ -217,8 +273,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn between_two_steps_who_has_rested_goes_first_and_who_computed_just_now_does_not() {
+        let turns = Turns::with(2, LONG, LONG);
+        let (storm, calm) = (tenant("storm"), tenant("calm"));
+        let mut storms_turn = turns.wait(&storm).await;
+        let mut next_storm = turns.wait(&storm).boxed();
+        assert!((&mut next_storm).now_or_never().is_none());
+        storms_turn.give_way();
+        let mut calms_wait = turns.wait(&calm).boxed();
+        assert!((&mut calms_wait).now_or_never().is_none());
+        let step = tokio::task::spawn_blocking(move || {
+            storms_turn.give_way();
+            storms_turn
+        });
+        let mut calms_turn = calms_wait.await;
+        calms_turn.give_way();
+        assert!(!step.is_finished(), "it goes on when calm has ended");
+        drop(calms_turn);
+        let mut storms_turn = step.await.unwrap();
+        assert!((&mut next_storm).now_or_never().is_none(), "what was half done comes before what has not begun");
+        let mut calms_wait = turns.wait(&calm).boxed();
+        assert!((&mut calms_wait).now_or_never().is_none());
+        storms_turn.give_way();
+        assert!((&mut calms_wait).now_or_never().is_none(), "calm computed just now");
+        drop(storms_turn);
+        drop(calms_wait.await);
+        next_storm.await;
+    }
+
+    #[tokio::test]
     async fn turns_go_round_among_those_who_wait() {
-        let turns = Turns::with(1, LONG);
+        let turns = Turns::with(1, LONG, LONG);
         let names = ["a", "a", "a", "b", "b", "c"].map(tenant);
         let mut running = turns.wait(&tenant("a")).now_or_never();
         let mut waiting: Vec<_> = names.iter().map(|name| (name.as_str(), turns.wait(name).boxed())).collect();
@@ -241,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_left_is_passed_over() {
-        let turns = Turns::with(3, LONG);
+        let turns = Turns::with(3, LONG, LONG);
         let a = tenant("a");
         let first = turns.wait(&a).now_or_never().unwrap();
         let _second = turns.wait(&a).now_or_never().expect("a tenant alone has all turns but one");
@@ -261,7 +346,7 @@ mod tests {
             let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _clock = clock.enter();
             let names = ["a", "b", "c", "d"].map(tenant);
-            let turns = Turns::with(at_once, LONG);
+            let turns = Turns::with(at_once, LONG, LONG);
             let mut held = Vec::new();
             let mut waiting = Vec::new();
             for (who, what, which) in steps {

@@ -48,6 +48,6 @@ pub use import::store;
 pub use issue::{Code, Issue, Location};
 pub use outline::{Outline, outline};
 pub use query::{Query, Unread};
-pub use run::{Answer, run};
+pub use run::{Answer, run, run_in_steps};
 pub use schema::{Column, Kind, Role, Schema};
 pub use table::{Format, Table, bytes_of};

@@ -36,8 +36,14 @@ pub struct Answer {
 ///
 /// Blocks, for as long as it takes.
 pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
+    run_in_steps(table, page, &mut || ())
+}
+
+/// As [`run`], with a call between any two steps of the work, in which it may wait.
+pub fn run_in_steps(table: &Table, page: &Page, between: &mut dyn FnMut()) -> Result<Answer, Error> {
     let (frame, found) = working(|| {
-        let found = find(table, &page.query)?;
+        let found = find(table, &page.query, between)?;
+        between();
         let rows = found.height();
         Ok((cut(found, page)?, rows))
     })?;
@@ -49,12 +55,12 @@ pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
 }
 
 /// Every row of the answer, in no particular order for groups, and in the file's order for rows.
-fn find(table: &Table, query: &CheckedQuery) -> PolarsResult<DataFrame> {
+fn find(table: &Table, query: &CheckedQuery, between: &mut dyn FnMut()) -> PolarsResult<DataFrame> {
     let filter = query.filter.as_ref().map(holds).transpose()?;
     match &query.shape {
         Shape::Rows(columns) => kept(table, filter).select(columns.iter().map(column).collect::<Vec<_>>()).collect(),
         Shape::Groups { keys, figures } if keys.is_empty() => kept(table, filter).select(all(figures)).collect(),
-        Shape::Groups { keys, figures } => match counted::groups(table, filter.as_ref(), keys, figures)? {
+        Shape::Groups { keys, figures } => match counted::groups(table, filter.as_ref(), keys, figures, between)? {
             Some(found) => Ok(found),
             None => hashed_groups(table, filter, keys, figures),
         },

@@ -33,6 +33,7 @@ pub(super) fn groups(
     filter: Option<&Expr>,
     keys: &[Key],
     figures: &[Figure],
+    between: &mut dyn FnMut(),
 ) -> PolarsResult<Option<DataFrame>> {
     let Some(numberings) = keys.iter().map(|key| Numbering::of(table, key)).collect::<Option<Vec<_>>>() else {
         return Ok(None);
@@ -44,6 +45,7 @@ pub(super) fn groups(
     let names = unused_names(table, figures, keys.len() + 1);
     let (place_name, names) = names.split_last().expect("one more than keys");
     let rows = read(table, filter, keys, &numberings, names, figures)?;
+    between();
     let mut places = vec![0; rows.height()];
     for (numbering, name) in numberings.iter().zip(names) {
         numbering.add_to(&mut places, rows.column(name)?)?;
@@ -55,6 +57,7 @@ pub(super) fn groups(
     sorted.set_sorted_flag(IsSorted::Ascending);
     let mut columns = sources.take(&IdxCa::from_vec(PlSmallStr::EMPTY, order))?.into_columns();
     columns.push(sorted.into_column());
+    between();
     let found =
         DataFrame::new(rows.height(), columns)?.lazy().group_by([column(place_name)]).agg(all(figures)).collect()?;
     let places = found.column(place_name)?.u32()?.into_no_null_iter().collect();
@@ -253,7 +256,7 @@ mod tests {
         let query = checked(&table, query);
         let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
         let filter = query.filter.as_ref().map(|filter| holds(filter).unwrap());
-        let counted = groups(&table, filter.as_ref(), keys, figures).unwrap();
+        let counted = groups(&table, filter.as_ref(), keys, figures, &mut || ()).unwrap();
         let hashed = hashed_groups(&table, filter, keys, figures).unwrap();
         let sorted =
             |frame: DataFrame| frame.sort(keys.iter().map(|key| &key.column), SortMultipleOptions::default()).unwrap();
