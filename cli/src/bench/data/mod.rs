@@ -30,7 +30,7 @@ use self::{
     dataset::Data,
     installation::Installation,
     peer::Peer,
-    rounds::{CLIENTS, Rounds, TENANT},
+    rounds::{CLIENTS, Peers, Rounds, TENANT},
 };
 use super::{
     Figure,
@@ -79,6 +79,9 @@ pub struct DataArgs {
     /// The API to measure; by default the one beside this program.
     #[arg(long, value_name = "FILE")]
     pub api: Option<PathBuf>,
+    /// A Python that has pandas and pyarrow, to measure their group-bys too.
+    #[arg(long, value_name = "FILE")]
+    pub pandas: Option<PathBuf>,
     /// Where the made data is kept; by default .cache/kyros/bench-data in the home folder.
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
@@ -174,11 +177,15 @@ async fn alternate(
         return Ok(rounds);
     }
     let api = installation.start(|command| cores.start_measured(command).map(|(_, process)| process))?;
-    let mut peer = Peer::start(cores, kyros, &data.file(TENANT, "clv", "transactions"), CLIENTS)?;
+    let file = data.file(TENANT, "clv", "transactions");
+    let mut peers = Peers {
+        polars: Peer::start(cores, kyros, &file, CLIENTS)?,
+        pandas: arguments.pandas.as_ref().map(|python| Peer::pandas(cores, python, &file)).transpose()?,
+    };
     api.load_everything().await?;
     for round in 1..=arguments.rounds {
         steps.now(format!("on one CPU, round {round} of {}", arguments.rounds));
-        rounds.go_on(&api, &mut peer, arguments).await.map_err(|error| api.explain(error))?;
+        rounds.go_on(&api, &mut peers, arguments).await.map_err(|error| api.explain(error))?;
     }
     Ok(rounds)
 }

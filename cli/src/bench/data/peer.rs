@@ -1,11 +1,11 @@
-//! The yardstick: Polars in a process of its own, on the same files, with nothing around it. It takes orders as lines of JSON on
-//! its standard input, answers each with a line, and ends when its input does.
+//! The yardsticks: Polars, and Pandas where somebody has it, each in a process of its own, on the same files, with nothing around it. They take orders as lines
+//! of JSON on their standard input, answer each with a line, and end when their input does.
 
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{ChildStdin, ChildStdout, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -26,6 +26,8 @@ use crate::bench::{
     processes::{Cores, part},
 };
 
+/// The program of [`Peer::pandas`].
+const PANDAS: &str = include_str!("pandas.py");
 /// As many rows as the API answers with where nobody says.
 const LIMIT: u32 = 10_000;
 
@@ -182,9 +184,19 @@ impl Peer {
     pub(super) fn start(cores: Cores, kyros: &Path, file: &Path, clients: usize) -> anyhow::Result<Self> {
         let mut command = part(kyros, "polars");
         command.arg("--file").arg(file).arg("--clients").arg(clients.to_string());
+        Self::of(cores, &mut command)
+    }
+
+    /// Pandas, which knows group-bys only.
+    pub(super) fn pandas(cores: Cores, python: &Path, file: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(python);
+        Self::of(cores, command.args(["-c", PANDAS]).arg(file))
+    }
+
+    fn of(cores: Cores, command: &mut Command) -> anyhow::Result<Self> {
         // As the API has none of the shell's variables, either.
-        command.env_clear().stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let (_, mut process) = cores.start_measured(&mut command)?;
+        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let (_, mut process) = cores.start_measured(command)?;
         let orders = process.0.stdin.take().context("a pipe to the yardstick")?;
         let answers = process.0.stdout.take().context("a pipe from the yardstick")?;
         Ok(Self { _process: process, orders, answers: BufReader::new(answers) })

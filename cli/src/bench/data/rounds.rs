@@ -18,6 +18,7 @@ use crate::bench::{
     http1::Connection,
     load::{Load, Requests, closed, same},
     processes::CpuTimes,
+    signatures::Signatures,
     spread::{compare, ratio},
 };
 
@@ -27,6 +28,8 @@ pub(super) const CLIENTS: usize = 8;
 const CONNECTIONS: usize = 64;
 /// User tokens that are new in each round; no round comes to their end.
 const NEW_TOKENS: usize = 16_384;
+/// Signatures of each sort in a round.
+const SIGNATURES: u32 = 1_000;
 /// Streams in a round.
 const STREAMS: u64 = 4;
 /// The largest tenant, which is asked where one suffices.
@@ -37,11 +40,14 @@ pub(super) const TENANT: &str = TENANTS[0].0;
 pub(super) struct Rounds {
     groups: Vec<Pace>,
     groups_by_polars: Vec<Pace>,
+    groups_by_pandas: Vec<Pace>,
     pages: Vec<Pace>,
     repeated: Vec<Pace>,
     unchanged: Vec<Pace>,
     exchanges: Vec<Pace>,
     exchanges_of_one: Vec<Pace>,
+    /// One verified and one made, as an exchange does.
+    signatures: Vec<Pace>,
     streams: Vec<Pace>,
     streams_by_polars: Vec<Pace>,
     /// Why there are no streams.
@@ -51,9 +57,15 @@ pub(super) struct Rounds {
     numbers: Numbers,
 }
 
+/// What the API is measured beside.
+pub(super) struct Peers {
+    pub(super) polars: Peer,
+    pub(super) pandas: Option<Peer>,
+}
+
 impl Rounds {
     /// Goes through all that is wanted once.
-    pub(super) async fn go_on(&mut self, api: &Api<'_>, peer: &mut Peer, arguments: &DataArgs) -> anyhow::Result<()> {
+    pub(super) async fn go_on(&mut self, api: &Api<'_>, peers: &mut Peers, arguments: &DataArgs) -> anyhow::Result<()> {
         // Every other round begins with the other one.
         self.count += 1;
         let polars_first = self.count.is_multiple_of(2);
@@ -62,12 +74,15 @@ impl Rounds {
         let asking = Asking { api, slice };
         if arguments.wants(Part::Groups) {
             if polars_first {
-                self.groups_by_polars.push(peer.groups(slice)?);
+                self.groups_by_polars.push(peers.polars.groups(slice)?);
             }
             let new = self.numbers.new_each_time(api.address, vec![token.clone()], groups);
             self.groups.push(asking.for_answers(new, CLIENTS).await.context("group-bys")?);
             if !polars_first {
-                self.groups_by_polars.push(peer.groups(slice)?);
+                self.groups_by_polars.push(peers.polars.groups(slice)?);
+            }
+            if let Some(pandas) = &mut peers.pandas {
+                self.groups_by_pandas.push(pandas.groups(slice).context("pandas")?);
             }
         }
         if arguments.wants(Part::Pages) {
@@ -81,7 +96,7 @@ impl Rounds {
             self.exchanges(&asking).await?;
         }
         if arguments.wants(Part::Streams) {
-            self.streams(api, peer, &token, polars_first).await.context("streams")?;
+            self.streams(api, &mut peers.polars, &token, polars_first).await.context("streams")?;
         }
         Ok(())
     }
@@ -107,6 +122,9 @@ impl Rounds {
         let one = requests.first().cloned().context("a token")?;
         self.exchanges.push(asking.for_answers(in_turn(requests), CONNECTIONS).await.context("exchanges")?);
         self.exchanges_of_one.push(asking.for_answers(same(one), CONNECTIONS).await.context("exchanges of one")?);
+        let signatures = Signatures::new()?;
+        let took = signatures.verify(SIGNATURES)? + signatures.sign(SIGNATURES)?;
+        self.signatures.push(Pace::of(SIGNATURES.into(), took, took)?);
         Ok(())
     }
 
@@ -139,6 +157,8 @@ impl Rounds {
         };
         let query = format!("group-by, 2 keys, 4 aggregates, new each time, {CLIENTS} clients");
         let one_cpu = |what: &str| format!("{what}, {CONNECTIONS} connections: per second of its CPU's time");
+        let pandas_cpu =
+            ratio(compare(&self.groups_by_pandas, &self.groups, |pandas, ours| Some(pandas.cpu_ms / ours.cpu_ms)));
         vec![
             (
                 Part::Groups,
@@ -162,6 +182,14 @@ impl Rounds {
                 ),
             ),
             (
+                Part::Groups,
+                Figure::new(
+                    "the same: CPU per query of pandas at its best, to ours",
+                    format!("{pandas_cpu}; pandas {}", cpu(&self.groups_by_pandas)),
+                    "≥ 2.2",
+                ),
+            ),
+            (
                 Part::Pages,
                 Figure::new(
                     format!("1,000 rows, new each time, {CLIENTS} clients: CPU per query"),
@@ -178,6 +206,21 @@ impl Rounds {
                     one_cpu("token exchange, no token seen before"),
                     rate_of_a_cpu(&self.exchanges),
                     "≥ 10,000/s",
+                ),
+            ),
+            (
+                Part::Exchanges,
+                Figure::new(
+                    "the same: CPU per exchange, to that of an ES256 signature verified and one made",
+                    format!(
+                        "{}; {} to {}",
+                        ratio(compare(&self.exchanges, &self.signatures, |ours, other| Some(
+                            ours.cpu_ms / other.cpu_ms
+                        ))),
+                        cpu(&self.exchanges),
+                        cpu(&self.signatures)
+                    ),
+                    "",
                 ),
             ),
             (
