@@ -8,7 +8,7 @@ use polars::prelude::{
     UInt16Chunked,
 };
 
-/// Stands for null, so that a column has fewer texts than this.
+/// A null's number, so that a column has fewer texts than this.
 const NULL: u16 = u16::MAX;
 /// What a row's number takes, in bytes.
 pub(super) const BYTES: usize = size_of::<u16>();
@@ -39,28 +39,19 @@ impl Codes {
         Some(Self { numbers: UInt16Chunked::from_vec(PlSmallStr::EMPTY, numbers), texts })
     }
 
-    /// The number of every row, under this name. There are no nulls.
+    /// The number of every row, under this name.
     pub(super) fn numbers(&self, name: PlSmallStr) -> Column {
         self.numbers.clone().with_name(name).into_column()
     }
 
-    /// How many different values there are, with null.
+    /// How many different values there are, with null. A row's number is below this, or null's.
     pub(super) fn count(&self) -> IdxSize {
-        self.null() + 1
+        IdxSize::try_from(self.texts.len()).unwrap_or(IdxSize::from(NULL)) + 1
     }
 
-    fn null(&self) -> IdxSize {
-        IdxSize::try_from(self.texts.len()).unwrap_or(IdxSize::from(NULL))
-    }
-
-    /// From a row's number to one below [`Codes::count`].
-    pub(super) fn dense(&self, number: u16) -> IdxSize {
-        IdxSize::from(number).min(self.null())
-    }
-
-    /// The texts of dense numbers.
-    pub(super) fn texts(&self, dense: impl Iterator<Item = IdxSize>, name: PlSmallStr) -> PolarsResult<Column> {
-        let found = dense.map(|number| (number < self.null()).then_some(number));
+    /// The texts of numbers; the last of [`Codes::count`] is null.
+    pub(super) fn texts(&self, numbers: impl Iterator<Item = IdxSize>, name: PlSmallStr) -> PolarsResult<Column> {
+        let found = numbers.map(|number| (number < self.count() - 1).then_some(number));
         let found = IdxCa::new(PlSmallStr::EMPTY, found.collect::<Vec<_>>());
         Ok(self.texts.take(&found)?.with_name(name))
     }

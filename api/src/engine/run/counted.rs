@@ -44,7 +44,8 @@ pub(super) fn groups(
     }
     let names = unused_names(table, figures, keys.len() + 1);
     let (place_name, names) = names.split_last().expect("one more than keys");
-    let rows = read(table, filter, keys, &numberings, names, figures)?;
+    let mut rows = read(table, filter, keys, &numberings, names, figures)?;
+    rows.rechunk_mut_par();
     between();
     let mut places = vec![0; rows.height()];
     for (numbering, name) in numberings.iter().zip(names) {
@@ -184,17 +185,19 @@ impl<'a> Numbering<'a> {
 
     /// Makes the places so many times as many as this key has values.
     fn add_to(&self, places: &mut [IdxSize], numbers: &Column) -> PolarsResult<()> {
+        let count = self.count();
+        let null = count - 1;
         match self {
-            Self::Texts(codes) => {
-                let numbers = numbers.u16()?.into_no_null_iter();
-                places.iter_mut().zip(numbers).for_each(|(place, number)| {
-                    *place = *place * codes.count() + codes.dense(number);
-                });
+            Self::Texts(_) => {
+                // There are no nulls among them, and one chunk.
+                for (place, number) in places.iter_mut().zip(numbers.u16()?.cont_slice()?) {
+                    *place = *place * count + IdxSize::from(*number).min(null);
+                }
             }
-            Self::Distance { least, count, .. } => {
-                places.iter_mut().zip(numbers.i64()?.iter()).for_each(|(place, number)| {
-                    *place = *place * count + number.map_or(count - 1, |number| distance(number, *least));
-                });
+            Self::Distance { least, .. } => {
+                for (place, number) in places.iter_mut().zip(numbers.i64()?.iter()) {
+                    *place = *place * count + number.map_or(null, |number| distance(number, *least));
+                }
             }
         }
         Ok(())
