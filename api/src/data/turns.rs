@@ -4,10 +4,10 @@
 //! - The next turn goes to the tenant that has fewest now, and among equals to whose last one is longest ago. Nobody overtakes.
 //! - It is handed out when no query of another tenant runs, or only such as have run alone for long enough.
 //! - One tenant never has all turns: whoever comes next need not wait for a long query to end.
-//! - A query has steps, and between two of them it lets a tenant go first that has not computed for a while.
+//! - A query has steps, and between two of them it lets a tenant go first that had not computed for a while when it asked.
 //!
-//! So a tenant that asks now and then waits for the step that runs when it asks, for a quarter of a second at most, and for
-//! nothing of what others have waiting.
+//! So a tenant that asks now and then waits for the step that runs when it asks, and for nothing of what others have waiting.
+//! If that step is a long one, it waits for a quarter of a second, as long as a turn is free.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +22,8 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 /// of that length is no harm.
 const ALONE: Duration = Duration::from_millis(250);
 
-/// A tenant that has not computed for so long goes first. Two that both ask all the time take turns with whole queries, unless
-/// these take longer: half-done ones hold memory.
+/// A tenant that asks after so long without computing goes first, also between the steps of others' queries. Those who ask all
+/// the time take turns with whole queries.
 const RESTED: Duration = Duration::from_millis(20);
 
 /// Hands out turns.
@@ -54,11 +54,15 @@ struct Last {
 struct Running {
     number: u64,
     tenant: TenantId,
+    /// When it would have begun, had it never given way.
     since: Instant,
 }
 
 struct Waiting {
     tenant: TenantId,
+    asked: Instant,
+    /// How long it has run already, if it gave way in the middle.
+    half_done: Option<Duration>,
     ready: oneshot::Sender<Turn>,
 }
 
@@ -95,7 +99,7 @@ impl Turns {
         let (ready, turn) = oneshot::channel();
         {
             let mut queue = self.lock();
-            queue.waiting.push_back(Waiting { tenant: tenant.clone(), ready });
+            queue.waiting.push_back(Waiting { tenant: tenant.clone(), asked: Instant::now(), half_done: None, ready });
             self.hand_out(&mut queue);
         }
         self.until_it_comes(turn).await
@@ -121,8 +125,8 @@ impl Turns {
     }
 
     fn hand_out(&self, queue: &mut Queue) {
-        while let Some(Waiting { tenant, ready }) = queue.next(self.alone) {
-            let number = queue.begin(tenant);
+        while let Some(Waiting { tenant, ready, half_done, .. }) = queue.next(self.alone) {
+            let number = queue.begin(tenant, half_done.unwrap_or_default());
             if let Err(mut unwanted) = ready.send(Turn { turns: self.clone(), number: Some(number) }) {
                 // Given back here: dropping it would want the lock that is held.
                 queue.give_back(unwanted.number.take());
@@ -154,34 +158,44 @@ impl Queue {
         if self.running.iter().all(shares) { self.waiting.remove(place) } else { None }
     }
 
-    fn begin(&mut self, tenant: TenantId) -> u64 {
+    fn begin(&mut self, tenant: TenantId, worked: Duration) -> u64 {
+        let number = self.count_turn(&tenant);
+        let now = Instant::now();
+        self.running.push(Running { number, tenant, since: now.checked_sub(worked).unwrap_or(now) });
+        number
+    }
+
+    /// As the tenant's last one.
+    fn count_turn(&mut self, tenant: &TenantId) -> u64 {
         self.count += 1;
-        let since = Instant::now();
-        self.last.insert(tenant.clone(), Last { number: self.count, ended: since });
-        self.running.push(Running { number: self.count, tenant, since });
+        self.last.insert(tenant.clone(), Last { number: self.count, ended: Instant::now() });
         self.count
     }
 
-    /// Whose it was.
-    fn give_back(&mut self, number: Option<u64>) -> Option<TenantId> {
+    fn give_back(&mut self, number: Option<u64>) -> Option<Running> {
         let place = self.running.iter().position(|running| Some(running.number) == number)?;
-        let tenant = self.running.swap_remove(place).tenant;
-        if let Some(last) = self.last.get_mut(&tenant) {
+        let running = self.running.swap_remove(place);
+        if let Some(last) = self.last.get_mut(&running.tenant) {
             last.ended = Instant::now();
         }
-        Some(tenant)
+        Some(running)
     }
 
-    /// Whether somebody else waits who has not computed for so long.
-    fn has_rested_other(&self, number: u64, rested: Duration) -> bool {
-        let Some(own) = self.running.iter().find(|running| running.number == number) else { return false };
-        let is_rested = |tenant: &TenantId| {
+    /// Whether this turn's query gives way. Not when so many have as may run: half-done ones hold memory, and a thread each.
+    fn gives_way(&self, number: Option<u64>, rested: Duration) -> bool {
+        let Some(own) = self.running.iter().find(|running| Some(running.number) == number) else { return false };
+        let half_done = self.waiting.iter().filter(|waiting| waiting.half_done.is_some()).count();
+        let is_rested = |Waiting { tenant, asked, .. }: &Waiting| {
             self.running.iter().all(|running| running.tenant != *tenant)
-                && self.last.get(tenant).is_none_or(|last| last.ended.elapsed() >= rested)
+                && self.last.get(tenant).is_none_or(|last| asked.saturating_duration_since(last.ended) >= rested)
         };
-        self.waiting
-            .iter()
-            .any(|Waiting { tenant, ready }| *tenant != own.tenant && !ready.is_closed() && is_rested(tenant))
+        let goes_first = |waiting: &Waiting| {
+            waiting.tenant != own.tenant
+                && waiting.half_done.is_none()
+                && !waiting.ready.is_closed()
+                && is_rested(waiting)
+        };
+        half_done < self.at_once && self.waiting.iter().any(goes_first)
     }
 }
 
@@ -195,19 +209,22 @@ impl Drop for Place<'_> {
 }
 
 impl Turn {
-    /// Between two steps of a query: who has not computed for a while goes first. Blocks until the query may go on; only where
-    /// blocking is allowed, and inside a runtime.
+    /// Between two steps of a query: who comes after a rest goes first. Blocks until the query may go on; only where blocking
+    /// is allowed, and inside a runtime.
     pub(crate) fn give_way(&mut self) {
         let turns = self.turns.clone();
         let (ready, turn) = oneshot::channel();
         {
             let mut queue = turns.lock();
-            if !self.number.is_some_and(|number| queue.has_rested_other(number, turns.rested)) {
+            if !queue.gives_way(self.number, turns.rested) {
                 return;
             }
-            let Some(tenant) = queue.give_back(self.number.take()) else { return };
-            // Before all others of its tenant: what is half done holds memory.
-            queue.waiting.push_front(Waiting { tenant, ready });
+            let Some(Running { tenant, since, .. }) = queue.give_back(self.number.take()) else { return };
+            // From now on it is the one whose last turn is most recent, whenever that began.
+            queue.count_turn(&tenant);
+            let (asked, half_done) = (Instant::now(), Some(since.elapsed()));
+            // Before all others of its tenant: the sooner it is done, the sooner its memory is free.
+            queue.waiting.push_front(Waiting { tenant, asked, half_done, ready });
             turns.hand_out(&mut queue);
         }
         *self = Handle::current().block_on(turns.until_it_comes(turn));
@@ -299,6 +316,57 @@ mod tests {
         drop(storms_turn);
         drop(calms_wait.await);
         next_storm.await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_more_queries_are_half_done_than_may_run() {
+        const TENANTS: usize = 12;
+        let turns = Turns::with(2, LONG, Duration::ZERO);
+        let half_done = Arc::new(Mutex::new((0usize, 0usize)));
+        let queries = (0..TENANTS).map(|name| {
+            let (turns, half_done) = (turns.clone(), half_done.clone());
+            tokio::spawn(async move {
+                let mut turn = turns.wait(&tenant(&format!("t{name}"))).await;
+                let steps = move || {
+                    for _ in 0..3 {
+                        // Longer than it takes all of them to ask.
+                        std::thread::sleep(Duration::from_millis(5));
+                        {
+                            let mut half_done = half_done.lock().unwrap();
+                            half_done.0 += 1;
+                            half_done.1 = half_done.1.max(half_done.0);
+                        }
+                        turn.give_way();
+                        half_done.lock().unwrap().0 -= 1;
+                    }
+                };
+                tokio::task::spawn_blocking(steps).await.unwrap();
+            })
+        });
+        for query in queries.collect::<Vec<_>>() {
+            timeout(Duration::from_secs(20), query).await.expect("nobody waits for ever").unwrap();
+        }
+        let (left, most) = *half_done.lock().unwrap();
+        assert_eq!(left, 0);
+        assert!((1..=3).contains(&most), "two that gave way, and one that asks whether to: {most}");
+    }
+
+    #[tokio::test]
+    async fn who_gives_way_is_not_the_next_however_old_its_turn() {
+        let turns = Turns::with(3, Duration::from_millis(1), Duration::ZERO);
+        let [long, short, other] = ["long", "short", "other"].map(tenant);
+        let mut longs_turn = turns.wait(&long).await;
+        drop(turns.wait(&short).await);
+        let others = [turns.wait(&other).await, turns.wait(&other).await];
+        let mut shorts_wait = turns.wait(&short).boxed();
+        assert!((&mut shorts_wait).now_or_never().is_none(), "all turns are taken");
+        let step = tokio::task::spawn_blocking(move || {
+            longs_turn.give_way();
+            longs_turn
+        });
+        drop(timeout(Duration::from_secs(20), shorts_wait).await.expect("long did not take its own turn again"));
+        drop(others);
+        drop(step.await.unwrap());
     }
 
     #[tokio::test]
