@@ -3,12 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use polars::prelude::{
-    Column, IdxCa, IdxSize, IntoColumn, NamedFrom, NewChunkedArray, PlSmallStr, PolarsResult, StringChunked,
-    UInt16Chunked,
-};
+use polars::prelude::{Column, IdxCa, IdxSize, IntoColumn, NamedFrom, PlSmallStr, PolarsResult, UInt16Chunked};
 
-/// A null's number, so that a column has fewer texts than this.
+/// A null's number. Texts have those below it.
 const NULL: u16 = u16::MAX;
 /// What a row's number takes, in bytes.
 pub(super) const BYTES: usize = size_of::<u16>();
@@ -16,27 +13,29 @@ pub(super) const BYTES: usize = size_of::<u16>();
 /// A column with at most 65,535 different texts.
 pub(super) struct Codes {
     numbers: UInt16Chunked,
+    /// The column, for its texts: they are not copied.
     texts: Column,
+    /// The row in which each text stands first.
+    firsts: Vec<IdxSize>,
 }
 
 impl Codes {
-    /// None if there are too many texts, or if they are none.
+    /// None if there are too many texts, or if the column is not one of texts.
     pub(super) fn of(column: &Column) -> Option<Self> {
-        let column = column.str().ok()?;
-        let (mut known, mut texts, mut numbers) = (HashMap::new(), Vec::new(), Vec::with_capacity(column.len()));
-        for text in column.iter() {
-            numbers.push(match text.map(|text| (text, known.entry(text))) {
+        let texts = column.str().ok()?;
+        let (mut known, mut firsts, mut numbers) = (HashMap::new(), Vec::new(), Vec::with_capacity(texts.len()));
+        for (row, text) in (0..).zip(texts.iter()) {
+            numbers.push(match text.map(|text| known.entry(text)) {
                 None => NULL,
-                Some((_, Entry::Occupied(number))) => *number.get(),
-                Some((text, Entry::Vacant(place))) => {
-                    let number = u16::try_from(texts.len()).ok().filter(|number| *number < NULL)?;
-                    texts.push(text);
+                Some(Entry::Occupied(number)) => *number.get(),
+                Some(Entry::Vacant(place)) => {
+                    let number = u16::try_from(firsts.len()).ok().filter(|number| *number < NULL)?;
+                    firsts.push(row);
                     *place.insert(number)
                 }
             });
         }
-        let texts = StringChunked::from_slice(PlSmallStr::EMPTY, &texts).into_column();
-        Some(Self { numbers: UInt16Chunked::from_vec(PlSmallStr::EMPTY, numbers), texts })
+        Some(Self { numbers: UInt16Chunked::from_vec(PlSmallStr::EMPTY, numbers), texts: column.clone(), firsts })
     }
 
     /// The number of every row, under this name.
@@ -46,13 +45,13 @@ impl Codes {
 
     /// How many different values there are, with null. A row's number is below this, or null's.
     pub(super) fn count(&self) -> IdxSize {
-        IdxSize::try_from(self.texts.len()).unwrap_or(IdxSize::from(NULL)) + 1
+        IdxSize::try_from(self.firsts.len()).unwrap_or(IdxSize::from(NULL)) + 1
     }
 
     /// The texts of numbers; the last of [`Codes::count`] is null.
     pub(super) fn texts(&self, numbers: impl Iterator<Item = IdxSize>, name: PlSmallStr) -> PolarsResult<Column> {
-        let found = numbers.map(|number| (number < self.count() - 1).then_some(number));
-        let found = IdxCa::new(PlSmallStr::EMPTY, found.collect::<Vec<_>>());
-        Ok(self.texts.take(&found)?.with_name(name))
+        let rows = numbers.map(|number| self.firsts.get(number as usize).copied());
+        let rows = IdxCa::new(PlSmallStr::EMPTY, rows.collect::<Vec<_>>());
+        Ok(self.texts.take(&rows)?.with_name(name))
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn working<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, Er
     guarded(work).map_err(|detail| Error::Internal { detail })?.map_err(Error::from)
 }
 
-/// Runs `work`, and gives a panic's text as the error. Safe to unwind through: `work` owns or only reads what it uses.
+/// Runs `work`, and gives a panic's text as the error. Safe to unwind through: nobody looks at what `work` uses
+/// after that, but to drop it.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());

@@ -62,7 +62,7 @@ fn find(table: &Table, query: &CheckedQuery, between: &mut dyn FnMut()) -> Polar
         Shape::Groups { keys, figures } if keys.is_empty() => kept(table, filter).select(all(figures)).collect(),
         Shape::Groups { keys, figures } => match counted::groups(table, filter.as_ref(), keys, figures, between)? {
             Some(found) => Ok(found),
-            None => hashed_groups(table, filter, keys, figures),
+            None => hashed_groups(table, filter, keys, figures, between),
         },
     }
 }
@@ -76,8 +76,20 @@ fn kept(table: &Table, filter: Option<Expr>) -> LazyFrame {
     }
 }
 
-fn hashed_groups(table: &Table, filter: Option<Expr>, keys: &[Key], figures: &[Figure]) -> PolarsResult<DataFrame> {
-    kept(table, filter).group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(all(figures)).collect()
+fn hashed_groups(
+    table: &Table,
+    filter: Option<Expr>,
+    keys: &[Key],
+    figures: &[Figure],
+    between: &mut dyn FnMut(),
+) -> PolarsResult<DataFrame> {
+    let mut names: Vec<_> = counted::sources(figures);
+    names.extend(keys.iter().map(|key| key.column.as_str()));
+    names.sort_unstable();
+    names.dedup();
+    let rows = kept(table, filter).select(names.into_iter().map(column).collect::<Vec<_>>()).collect()?;
+    between();
+    rows.lazy().group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(all(figures)).collect()
 }
 
 fn all(figures: &[Figure]) -> Vec<Expr> {

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::{Arc, OnceLock};
 
-use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, TimeUnit};
+use polars::prelude::{DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit};
+use polars::series::IsSorted;
 use serde::Serialize;
 
 use super::codes::{self, Codes};
@@ -118,6 +119,7 @@ impl Table {
             }
         }
         frame.rechunk_mut_par();
+        let frame = unsorted(frame)?;
         let schema = Schema::of(frame.schema())?;
         let codes = frame.columns().iter().map(|_| OnceLock::new()).collect();
         Ok(Self { frame: Arc::new(frame), schema: Arc::new(schema), codes })
@@ -149,6 +151,16 @@ impl Table {
     pub(super) fn frame(&self) -> &DataFrame {
         &self.frame
     }
+}
+
+/// A file says itself what it is sorted by, and Polars believes it: of one that lies, the least and the groups would be wrong.
+fn unsorted(frame: DataFrame) -> PolarsResult<DataFrame> {
+    let height = frame.height();
+    let mut columns = frame.into_columns();
+    for column in &mut columns {
+        column.set_sorted_flag(IsSorted::Not);
+    }
+    DataFrame::new(height, columns)
 }
 
 /// The type that a column is kept in: None if that is its own, and nothing at all if it is not served.

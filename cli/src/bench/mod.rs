@@ -14,6 +14,7 @@ mod parts;
 mod processes;
 #[cfg(target_os = "linux")]
 mod sidecar;
+#[cfg(target_os = "linux")]
 mod signatures;
 #[cfg(target_os = "linux")]
 mod spread;

@@ -39,32 +39,49 @@ pub(super) fn groups(
         return Ok(None);
     };
     let count = numberings.iter().map(Numbering::count).fold(1, IdxSize::saturating_mul);
-    if count > MOST_PLACES.max(IdxSize::try_from(table.rows()).unwrap_or(IdxSize::MAX)) {
+    let are_few = |rows: usize| count <= MOST_PLACES.max(IdxSize::try_from(rows).unwrap_or(IdxSize::MAX));
+    if !are_few(table.rows()) {
         return Ok(None);
     }
     let names = unused_names(table, figures, keys.len() + 1);
     let (place_name, names) = names.split_last().expect("one more than keys");
-    let mut rows = read(table, filter, keys, &numberings, names, figures)?;
-    rows.rechunk_mut_par();
+    let rows = read(table, filter, keys, &numberings, names, figures)?;
+    if !are_few(rows.height()) {
+        return Ok(None);
+    }
     between();
+    let sorted = in_places(&rows, &numberings, names, count, place_name, figures)?;
+    drop(rows);
+    between();
+    let found = sorted.lazy().group_by([column(place_name)]).agg(all(figures)).collect()?;
+    let places = found.column(place_name)?.u32()?.into_no_null_iter().collect();
+    let mut columns = values(places, keys, &numberings)?;
+    columns.extend(found.into_columns().into_iter().filter(|found| found.name() != place_name));
+    DataFrame::new_infer_height(columns).map(Some)
+}
+
+/// What the figures are made of, the rows of a place together, and the place of each.
+fn in_places(
+    rows: &DataFrame,
+    numberings: &[Numbering],
+    names: &[PlSmallStr],
+    count: IdxSize,
+    place_name: &PlSmallStr,
+    figures: &[Figure],
+) -> PolarsResult<DataFrame> {
     let mut places = vec![0; rows.height()];
     for (numbering, name) in numberings.iter().zip(names) {
         numbering.add_to(&mut places, rows.column(name)?)?;
     }
     let (order, sorted) = counting_sort(&places, count);
+    drop(places);
     let sources = rows.select(sources(figures))?;
+    let mut columns = sources.take(&IdxCa::from_vec(PlSmallStr::EMPTY, order))?.into_columns();
     let mut sorted = UInt32Chunked::from_vec(place_name.clone(), sorted);
     // Polars takes the groups of a sorted column from where it changes.
     sorted.set_sorted_flag(IsSorted::Ascending);
-    let mut columns = sources.take(&IdxCa::from_vec(PlSmallStr::EMPTY, order))?.into_columns();
     columns.push(sorted.into_column());
-    between();
-    let found =
-        DataFrame::new(rows.height(), columns)?.lazy().group_by([column(place_name)]).agg(all(figures)).collect()?;
-    let places = found.column(place_name)?.u32()?.into_no_null_iter().collect();
-    let mut columns = values(places, keys, &numberings)?;
-    columns.extend(found.into_columns().into_iter().filter(|found| found.name() != place_name));
-    DataFrame::new_infer_height(columns).map(Some)
+    DataFrame::new(rows.height(), columns)
 }
 
 /// The keys that each place stands for.
@@ -106,11 +123,13 @@ fn read(
         Some(filter) => frame.lazy().filter(filter.clone()),
         None => frame.lazy(),
     };
-    rows.select(wanted).collect()
+    let mut rows = rows.select(wanted).collect()?;
+    rows.rechunk_mut_par();
+    Ok(rows)
 }
 
 /// The columns that figures are made of, each once.
-fn sources(figures: &[Figure]) -> Vec<&str> {
+pub(super) fn sources(figures: &[Figure]) -> Vec<&str> {
     let mut names: Vec<_> = figures
         .iter()
         .filter_map(|figure| match &figure.source {
@@ -260,7 +279,7 @@ mod tests {
         let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
         let filter = query.filter.as_ref().map(|filter| holds(filter).unwrap());
         let counted = groups(&table, filter.as_ref(), keys, figures, &mut || ()).unwrap();
-        let hashed = hashed_groups(&table, filter, keys, figures).unwrap();
+        let hashed = hashed_groups(&table, filter, keys, figures, &mut || ()).unwrap();
         let sorted =
             |frame: DataFrame| frame.sort(keys.iter().map(|key| &key.column), SortMultipleOptions::default()).unwrap();
         (counted.map(sorted), sorted(hashed))
@@ -283,6 +302,22 @@ mod tests {
         }
         let (counted, hashed) = both("group_by=units,channel");
         assert!(counted.unwrap().equals_missing(&hashed), "groups without figures");
+    }
+
+    #[test]
+    fn a_column_that_is_not_sorted_as_it_says_has_the_groups_that_it_has() {
+        let mut ids = Series::new("id".into(), [5i64, 1, 9, 1]);
+        ids.set_sorted_flag(IsSorted::Ascending);
+        let channels = Series::new("channel".into(), ["a", "b", "a", "b"]);
+        let frame = DataFrame::new_infer_height(vec![ids.into_column(), channels.into_column()]).unwrap();
+        let table = Table::from_frame(frame).unwrap();
+        for keys in ["id", "channel,id"] {
+            let query = checked(&table, &format!("group_by={keys}"));
+            let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
+            let counted = groups(&table, None, keys, figures, &mut || ()).unwrap().unwrap();
+            let hashed = hashed_groups(&table, None, keys, figures, &mut || ()).unwrap();
+            assert_eq!((counted.height(), hashed.height()), (3, 3), "{counted}");
+        }
     }
 
     #[test]
