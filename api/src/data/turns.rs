@@ -48,6 +48,7 @@ struct Queue {
 #[derive(Clone, Copy)]
 struct Last {
     number: u64,
+    /// When it began, as long as it has not.
     ended: Instant,
 }
 

@@ -58,9 +58,13 @@ pub fn run_in_steps(table: &Table, page: &Page, between: &mut dyn FnMut()) -> Re
 fn find(table: &Table, query: &CheckedQuery, between: &mut dyn FnMut()) -> PolarsResult<DataFrame> {
     let filter = query.filter.as_ref().map(holds).transpose()?;
     match &query.shape {
-        Shape::Rows(columns) => kept(table, filter).select(columns.iter().map(column).collect::<Vec<_>>()).collect(),
-        Shape::Groups { keys, figures } if keys.is_empty() => kept(table, filter).select(all(figures)).collect(),
-        Shape::Groups { keys, figures } => match counted::groups(table, filter.as_ref(), keys, figures, between)? {
+        Shape::Rows(columns) => {
+            kept(table.frame().clone(), filter).select(columns.iter().map(column).collect::<Vec<_>>()).collect()
+        }
+        Shape::Groups { keys, figures } if keys.is_empty() => {
+            kept(table.frame().clone(), filter).select(exprs(figures)).collect()
+        }
+        Shape::Groups { keys, figures } => match counted::groups(table, filter.clone(), keys, figures, between)? {
             Some(found) => Ok(found),
             None => hashed_groups(table, filter, keys, figures, between),
         },
@@ -68,11 +72,10 @@ fn find(table: &Table, query: &CheckedQuery, between: &mut dyn FnMut()) -> Polar
 }
 
 /// The rows for which the filter holds.
-fn kept(table: &Table, filter: Option<Expr>) -> LazyFrame {
-    let rows = table.frame().clone().lazy();
+fn kept(frame: DataFrame, filter: Option<Expr>) -> LazyFrame {
     match filter {
-        Some(filter) => rows.filter(filter),
-        None => rows,
+        Some(filter) => frame.lazy().filter(filter),
+        None => frame.lazy(),
     }
 }
 
@@ -87,12 +90,13 @@ fn hashed_groups(
     names.extend(keys.iter().map(|key| key.column.as_str()));
     names.sort_unstable();
     names.dedup();
-    let rows = kept(table, filter).select(names.into_iter().map(column).collect::<Vec<_>>()).collect()?;
+    let rows =
+        kept(table.frame().clone(), filter).select(names.into_iter().map(column).collect::<Vec<_>>()).collect()?;
     between();
-    rows.lazy().group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(all(figures)).collect()
+    rows.lazy().group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(exprs(figures)).collect()
 }
 
-fn all(figures: &[Figure]) -> Vec<Expr> {
+fn exprs(figures: &[Figure]) -> Vec<Expr> {
     figures.iter().map(figure).collect()
 }
 

@@ -7,7 +7,7 @@ use polars::prelude::{
 };
 use polars::series::IsSorted;
 
-use super::{all, column, key};
+use super::{column, exprs, kept, key};
 use crate::engine::check::{Figure, Key, Source};
 use crate::engine::codes::Codes;
 use crate::engine::schema::Kind;
@@ -26,52 +26,61 @@ enum Numbering<'a> {
     Distance { dtype: &'a DataType, least: i64, count: IdxSize },
 }
 
+/// A key with the numbers of its values.
+struct NumberedKey<'a> {
+    key: &'a Key,
+    numbering: Numbering<'a>,
+    /// Of the column in which its numbers are read.
+    name: PlSmallStr,
+}
+
 /// The groups of the rows for which `filter` holds, in the order of their places. None if their keys may have too many values,
 /// or are not of a kind that can be numbered.
 pub(super) fn groups(
     table: &Table,
-    filter: Option<&Expr>,
+    filter: Option<Expr>,
     keys: &[Key],
     figures: &[Figure],
     between: &mut dyn FnMut(),
 ) -> PolarsResult<Option<DataFrame>> {
-    let Some(numberings) = keys.iter().map(|key| Numbering::of(table, key)).collect::<Option<Vec<_>>>() else {
+    let place_name = unused_name(table, figures, keys.len());
+    let numbered = |(index, key)| {
+        Some(NumberedKey { key, numbering: Numbering::of(table, key)?, name: unused_name(table, figures, index) })
+    };
+    let Some(keys) = keys.iter().enumerate().map(numbered).collect::<Option<Vec<_>>>() else {
         return Ok(None);
     };
-    let count = numberings.iter().map(Numbering::count).fold(1, IdxSize::saturating_mul);
+    let count = keys.iter().map(|key| key.numbering.count()).fold(1, IdxSize::saturating_mul);
     let are_few = |rows: usize| count <= MOST_PLACES.max(IdxSize::try_from(rows).unwrap_or(IdxSize::MAX));
     if !are_few(table.rows()) {
         return Ok(None);
     }
-    let names = unused_names(table, figures, keys.len() + 1);
-    let (place_name, names) = names.split_last().expect("one more than keys");
-    let rows = read(table, filter, keys, &numberings, names, figures)?;
+    let rows = read(table, filter, &keys, figures)?;
     if !are_few(rows.height()) {
         return Ok(None);
     }
     between();
-    let sorted = in_places(&rows, &numberings, names, count, place_name, figures)?;
+    let sorted = in_places(&rows, &keys, count, &place_name, figures)?;
     drop(rows);
     between();
-    let found = sorted.lazy().group_by([column(place_name)]).agg(all(figures)).collect()?;
-    let places = found.column(place_name)?.u32()?.into_no_null_iter().collect();
-    let mut columns = values(places, keys, &numberings)?;
-    columns.extend(found.into_columns().into_iter().filter(|found| found.name() != place_name));
+    let found = sorted.lazy().group_by([column(&place_name)]).agg(exprs(figures)).collect()?;
+    let places = found.column(&place_name)?.u32()?.into_no_null_iter().collect();
+    let mut columns = values(places, &keys)?;
+    columns.extend(found.into_columns().into_iter().filter(|found| *found.name() != place_name));
     DataFrame::new_infer_height(columns).map(Some)
 }
 
 /// What the figures are made of, the rows of a place together, and the place of each.
 fn in_places(
     rows: &DataFrame,
-    numberings: &[Numbering],
-    names: &[PlSmallStr],
+    keys: &[NumberedKey],
     count: IdxSize,
     place_name: &PlSmallStr,
     figures: &[Figure],
 ) -> PolarsResult<DataFrame> {
     let mut places = vec![0; rows.height()];
-    for (numbering, name) in numberings.iter().zip(names) {
-        numbering.add_to(&mut places, rows.column(name)?)?;
+    for key in keys {
+        key.numbering.add_to(&mut places, rows.column(&key.name)?)?;
     }
     let (order, sorted) = counting_sort(&places, count);
     drop(places);
@@ -85,9 +94,9 @@ fn in_places(
 }
 
 /// The keys that each place stands for.
-fn values(mut places: Vec<IdxSize>, keys: &[Key], numberings: &[Numbering]) -> PolarsResult<Vec<Column>> {
+fn values(mut places: Vec<IdxSize>, keys: &[NumberedKey]) -> PolarsResult<Vec<Column>> {
     let mut columns = Vec::with_capacity(keys.len());
-    for (numbering, key) in numberings.iter().zip(keys).rev() {
+    for NumberedKey { key, numbering, .. } in keys.iter().rev() {
         let count = numbering.count();
         columns.push(numbering.values(places.iter().map(|place| place % count), key.column.as_str().into())?);
         for place in &mut places {
@@ -99,17 +108,10 @@ fn values(mut places: Vec<IdxSize>, keys: &[Key], numberings: &[Numbering]) -> P
 }
 
 /// The rows for which the filter holds: each key's numbers, and what the figures are made of.
-fn read(
-    table: &Table,
-    filter: Option<&Expr>,
-    keys: &[Key],
-    numberings: &[Numbering],
-    names: &[PlSmallStr],
-    figures: &[Figure],
-) -> PolarsResult<DataFrame> {
+fn read(table: &Table, filter: Option<Expr>, keys: &[NumberedKey], figures: &[Figure]) -> PolarsResult<DataFrame> {
     let mut frame = table.frame().clone();
     let mut wanted = Vec::with_capacity(keys.len() + figures.len());
-    for ((each, numbering), name) in keys.iter().zip(numberings).zip(names) {
+    for NumberedKey { key: each, numbering, name } in keys {
         wanted.push(match numbering {
             Numbering::Texts(codes) => {
                 frame.with_column(codes.numbers(name.clone()))?;
@@ -119,11 +121,7 @@ fn read(
         });
     }
     wanted.extend(sources(figures).into_iter().map(column));
-    let rows = match filter {
-        Some(filter) => frame.lazy().filter(filter.clone()),
-        None => frame.lazy(),
-    };
-    let mut rows = rows.select(wanted).collect()?;
+    let mut rows = kept(frame, filter).select(wanted).collect()?;
     rows.rechunk_mut_par();
     Ok(rows)
 }
@@ -142,12 +140,13 @@ pub(super) fn sources(figures: &[Figure]) -> Vec<&str> {
     names
 }
 
-/// Names that neither a column nor a figure has.
-fn unused_names(table: &Table, figures: &[Figure], count: usize) -> Vec<PlSmallStr> {
-    let is_used = |name: &str| {
-        table.frame().get_column_index(name).is_some() || figures.iter().any(|figure| figure.alias == name)
-    };
-    (0..).map(|number| PlSmallStr::from(format!("#{number}"))).filter(|name| !is_used(name)).take(count).collect()
+/// A name that neither a column nor a figure has, another one for each number.
+fn unused_name(table: &Table, figures: &[Figure], number: usize) -> PlSmallStr {
+    let mut name = format!("#{number}");
+    while table.frame().get_column_index(&name).is_some() || figures.iter().any(|figure| figure.alias == name) {
+        name.insert(0, '#');
+    }
+    name.into()
 }
 
 /// The rows, those of the first place first and each place's in their order; and the place of each of these.
@@ -278,7 +277,7 @@ mod tests {
         let query = checked(&table, query);
         let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
         let filter = query.filter.as_ref().map(|filter| holds(filter).unwrap());
-        let counted = groups(&table, filter.as_ref(), keys, figures, &mut || ()).unwrap();
+        let counted = groups(&table, filter.clone(), keys, figures, &mut || ()).unwrap();
         let hashed = hashed_groups(&table, filter, keys, figures, &mut || ()).unwrap();
         let sorted =
             |frame: DataFrame| frame.sort(keys.iter().map(|key| &key.column), SortMultipleOptions::default()).unwrap();
