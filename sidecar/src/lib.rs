@@ -51,3 +51,4 @@ mod ws_frames;
 pub use gateway::Gateway;
 pub use settings::{GatewaySettings, SidecarSettings};
 pub use sidecar::{Listeners, Sidecar, SidecarError};
+pub use upstream::{UpstreamAddress, UpstreamAddressError};

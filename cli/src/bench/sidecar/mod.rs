@@ -4,6 +4,7 @@
 //!            second CPU                  first CPU
 //!  load ─┬─────────────────────────────────────────────► upstream   direct
 //!        ├─────────────► pass-through ─── TCP ─────────► upstream   bare
+//!        ├─────────────► pass-through ─── Unix socket ─► upstream   bare
 //!        ├─────────────► kyros-sidecar ── TCP ─────────► upstream
 //!        ├─────────────► kyros-sidecar ── Unix socket ─► upstream
 //!        └─────────────► other proxies ─ ─ ─ ─ ─ ─ ─ ─ ► upstream
@@ -192,11 +193,13 @@ impl Bench {
         // In the order in which the report knows them.
         up("direct", upstream, starter.upstream(upstream, &socket)?, false)?;
         let address = free_address()?;
-        up("bare pass-through", address, starter.pass_through(address, upstream)?, true)?;
+        let (tcp, unix) = (upstream.to_string(), format!("unix:{}", socket.display()));
+        up("bare pass-through", address, starter.pass_through(address, &tcp)?, true)?;
         let address = free_address()?;
-        up("sidecar, TCP", address, starter.sidecar(address, &upstream.to_string())?.1, true)?;
+        up("bare, Unix socket", address, starter.pass_through(address, &unix)?, true)?;
         let address = free_address()?;
-        let unix = format!("unix:{}", socket.display());
+        up("sidecar, TCP", address, starter.sidecar(address, &tcp)?.1, true)?;
+        let address = free_address()?;
         up("sidecar, Unix socket", address, starter.sidecar(address, &unix)?.1, true)?;
 
         let own_targets = targets.len();

@@ -2,7 +2,7 @@
 //!
 //! It keeps connections to the upstream and gives the one used last to the next request, since that one's memory is warm.
 
-use std::{cell::RefCell, net::SocketAddr};
+use std::{cell::RefCell, net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use http::{Request, Response, header::CONNECTION};
@@ -13,7 +13,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use kyros_sidecar::UpstreamAddress;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixStream},
+};
 
 /// Where the pass-through listens and whom it asks.
 #[derive(Debug, Clone, Args)]
@@ -21,9 +25,9 @@ pub struct PassThroughArgs {
     /// Where requests arrive.
     #[arg(long)]
     pub listen: SocketAddr,
-    /// Who answers them.
+    /// Who answers them: host:port or unix:PATH.
     #[arg(long)]
-    pub upstream: SocketAddr,
+    pub upstream: UpstreamAddress,
 }
 
 thread_local! {
@@ -34,20 +38,22 @@ thread_local! {
 /// Serves for as long as the process lives.
 pub(crate) async fn serve(arguments: PassThroughArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await?;
+    let upstream = Arc::new(arguments.upstream);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let service = service_fn(move |request| pass(request, arguments.upstream));
+        let upstream = upstream.clone();
+        let service = service_fn(move |request| pass(request, upstream.clone()));
         tokio::spawn(server::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
 /// An error ends the client's connection, and with it the measurement.
-async fn pass(mut request: Request<Incoming>, upstream: SocketAddr) -> anyhow::Result<Response<Incoming>> {
+async fn pass(mut request: Request<Incoming>, upstream: Arc<UpstreamAddress>) -> anyhow::Result<Response<Incoming>> {
     request.headers_mut().remove(CONNECTION);
     let mut sender = match pooled() {
         Some(sender) => sender,
-        None => connect(upstream).await?,
+        None => connect(&upstream).await?,
     };
     let mut response = sender.send_request(request).await?;
     // It may be busy with the answer's body still; it is not taken before it is ready.
@@ -67,9 +73,20 @@ fn pooled() -> Option<SendRequest<Incoming>> {
     })
 }
 
-async fn connect(upstream: SocketAddr) -> anyhow::Result<SendRequest<Incoming>> {
-    let stream = TcpStream::connect(upstream).await?;
-    stream.set_nodelay(true)?;
+async fn connect(upstream: &UpstreamAddress) -> anyhow::Result<SendRequest<Incoming>> {
+    match upstream {
+        UpstreamAddress::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            talk_over(stream).await
+        }
+        UpstreamAddress::Unix(path) => talk_over(UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn talk_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Incoming>> {
     let (sender, connection) = client::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender)

@@ -31,9 +31,9 @@ impl Starter {
         self.cores.start_beside_load(&mut command)
     }
 
-    pub(super) fn pass_through(&self, listen: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Process> {
+    pub(super) fn pass_through(&self, listen: SocketAddr, upstream: &str) -> anyhow::Result<Process> {
         let mut command = self.part("pass-through");
-        command.arg("--listen").arg(listen.to_string()).arg("--upstream").arg(upstream.to_string());
+        command.arg("--listen").arg(listen.to_string()).arg("--upstream").arg(upstream);
         self.cores.start_measured(&mut command).map(|(_, process)| process)
     }
 
