@@ -9,10 +9,29 @@
 //! It promises that a [`TenantScope`] exists only as the result of a complete verification, and that whoever can verify
 //! cannot mint. It never opens a listening socket, never touches a database and never prints a secret.
 //!
-//! A scope cannot be made by hand:
+//! A scope cannot be made by hand, not even with every field that it has:
 //!
 //! ```compile_fail
-//! let scope = kyros_shared_config::TenantScope { tenant: "acme".parse().unwrap() };
+//! let scope = kyros_shared_config::TenantScope {
+//!     tenant: todo!(),
+//!     tenant_uid: todo!(),
+//!     dashboard: todo!(),
+//!     subject: todo!(),
+//!     email: todo!(),
+//!     roles: todo!(),
+//!     session: todo!(),
+//!     token_id: todo!(),
+//!     issued_at: todo!(),
+//!     not_before: todo!(),
+//!     expires_at: todo!(),
+//!     actor: todo!(),
+//! };
+//! ```
+//!
+//! nor from claims that nobody has verified:
+//!
+//! ```compile_fail
+//! let scope = kyros_shared_config::TenantScope::from_verified(todo!());
 //! ```
 //!
 //! nor read from JSON:
