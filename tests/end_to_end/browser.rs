@@ -78,9 +78,12 @@ async fn two_tenants_in_two_tabs_stay_apart_until_logout_ends_both() {
     browser.switch_tab(&tabs[0].0).await.unwrap();
     browser.wait_for_text("You are signed out", PATIENCE).await.unwrap();
     browser.wait_for_js("!document.querySelector('iframe')", PATIENCE).await.unwrap();
-    let left = browser.text().await.unwrap();
-    assert!(!left.contains("9,000"), "the tenant's figures leave the screen: {left}");
     keep_screenshot(&browser, "ended").await;
+    // The frame is gone from the screen; its page must not come back either, by its address or from the browser's memory.
+    browser.goto(&format!("{}/", up.dashboard("clv", tabs[0].1))).await.unwrap();
+    browser.wait_for_text("Sign in to Kyros", PATIENCE).await.unwrap();
+    let left = browser.text().await.unwrap();
+    assert!(!left.contains(figures[0].trim()), "the tenant's figures left the screen: {left}");
     browser.close().await.unwrap();
 }
 

@@ -36,6 +36,20 @@ async fn status(url: &str, token: &str, form: Option<&str>) -> StatusCode {
     request.send().await.unwrap().status()
 }
 
+/// The first token that is given once a tenant is there.
+async fn first_token(client: &Client, person: &str, tenant: &str, dashboard: &str) -> String {
+    let user = client.user_token(person).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = client.exchange(&user, tenant, dashboard).await.unwrap();
+        if let Some(token) = answer.json()["access_token"].as_str() {
+            return token.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 fn reqwest_client() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap()
 }
@@ -66,10 +80,25 @@ async fn kubectl_opens_and_shuts_a_tenant_for_people_at_work() {
     assert!(stays.is_err(), "another tenant's socket stays open: {stays:?}");
 
     // A tenant that is deleted and made anew has granted nothing to anybody.
+    let former = client.tenant_token("ana", "globex", "clv").await.unwrap();
+    let manifest = plane.kubectl_ok(&["get", "tenant.kyros.dev", "globex", "-o", "jsonpath={.spec}"], "").unwrap();
+    let began = Instant::now();
     plane.kubectl_ok(&["delete", "tenant.kyros.dev", "globex"], "").unwrap();
     assert_eq!(closed(&mut globex, Duration::from_secs(5)).await, Some(4001));
+    assert!(began.elapsed() < ONE_SECOND, "{:?}", began.elapsed());
     let (_, gone) = ana.navigate(&format!("{}/", origin("clv", "globex"))).await.unwrap();
-    assert_ne!(gone.status, StatusCode::OK);
+    assert!(gone.status.is_client_error(), "{}", gone.status);
+    let anew = format!(
+        r#"{{"apiVersion":"kyros.dev/v1alpha1","kind":"Tenant","metadata":{{"name":"globex"}},"spec":{manifest}}}"#
+    );
+    plane.kubectl_ok(&["apply", "-f", "-"], &anew).unwrap();
+    let current = first_token(&client, "ana", "globex", "clv").await;
+    let page = format!("{}/", origin("clv", "globex"));
+    for address in ["/api/data", &page] {
+        let status = async |token| client.get(address, Some(token)).await.unwrap().status;
+        assert_eq!(status(&former).await, StatusCode::UNAUTHORIZED, "{address}: granted by the tenant that was");
+        assert_eq!(status(&current).await, StatusCode::OK, "{address}");
+    }
 
     only_the_right_accounts_are_heard(&plane, &install).await;
     the_gateway_learns_where_sidecars_are(&plane, &mut install).await;
