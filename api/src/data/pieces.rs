@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use kyros_shared_config::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -51,7 +51,7 @@ pub(crate) fn body(pieces: Pieces, stands: impl Fn() -> bool + Send + Sync + 'st
             () = send(pieces, sender) => (),
         }
     });
-    Body::from_stream(stream::unfold(Some(receiver), move |receiver| {
+    let pieces = stream::unfold(Some(receiver), move |receiver| {
         let stands = stands.clone();
         async move {
             let mut receiver = receiver?;
@@ -63,7 +63,9 @@ pub(crate) fn body(pieces: Pieces, stands: impl Fn() -> bool + Send + Sync + 'st
                 _ => Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None)),
             }
         }
-    }))
+    });
+    // Whoever compresses asks once more after the end.
+    Body::from_stream(pieces.fuse())
 }
 
 /// Encodes one piece after another. Nothing is held any more once the last one lies ready.
@@ -106,8 +108,10 @@ mod tests {
         atomic::{AtomicBool, Ordering::Relaxed},
     };
 
-    use futures_util::StreamExt as _;
+    use axum::http::{Request, Response, header};
     use tokio::sync::Semaphore;
+    use tower::{Layer as _, ServiceExt as _};
+    use tower_http::compression::CompressionLayer;
 
     use super::*;
     use crate::engine::{Format, Query, Table, encode, run, validate};
@@ -131,6 +135,23 @@ mod tests {
         assert!(sent.len() > 3);
         let bytes: Vec<u8> = sent.into_iter().flat_map(|piece| piece.unwrap()).collect();
         assert_eq!(bytes, encode(&answer, Encoding::Csv).unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_that_is_compressed_on_its_way_comes_to_its_end() {
+        for coding in ["gzip", "br", "zstd"] {
+            let pieces = pieces(answer(100_000), &Arc::new(Semaphore::new(2)));
+            let pieces = std::sync::Mutex::new(Some(pieces));
+            let answer = tower::service_fn(move |_: Request<()>| {
+                let sent = body(pieces.lock().unwrap().take().unwrap(), || true);
+                std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(sent)))
+            });
+            let request = Request::builder().header(header::ACCEPT_ENCODING, coding).body(()).unwrap();
+            let compressed = CompressionLayer::new().layer(answer).oneshot(request).await.unwrap();
+            assert_eq!(compressed.headers()[header::CONTENT_ENCODING], coding);
+            let sent: Vec<_> = Body::new(compressed.into_body()).into_data_stream().collect().await;
+            assert!(!sent.is_empty() && sent.iter().all(Result::is_ok), "{coding}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
