@@ -28,6 +28,10 @@ use crate::engine::Table;
 const REFRESH_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a request waits for the first version.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a file that is being written; a copy that takes longer is read when it is complete.
+const SETTLING_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a source that had nothing good is believed, however long its good ones are: it may be back at once.
+const TROUBLE_BELIEVED_FOR: Duration = Duration::from_secs(1);
 /// What an entry costs without a table, in bytes.
 const OVERHEAD: usize = 1024;
 
@@ -62,7 +66,8 @@ struct State {
 
 impl State {
     fn is_believed(&self, source: &dyn Source) -> bool {
-        self.asked_at.is_some_and(|at| at.elapsed() < source.believed_for())
+        let most = if self.trouble.is_some() { TROUBLE_BELIEVED_FOR } else { Duration::MAX };
+        self.asked_at.is_some_and(|at| at.elapsed() < source.believed_for().min(most))
     }
 
     fn answer(&self) -> Result<Loaded, DataError> {
@@ -146,10 +151,7 @@ impl Frames {
         let task = tokio::spawn(async move {
             let _turn = turn;
             let before = slot.state.load_full();
-            let asked = match slot.origin.reads.acquire().await {
-                Ok(_permit) => slot.origin.source.fetch(place.clone(), before.seen.clone()).await,
-                Err(closed) => Err(SourceError::Unreachable(closed.to_string())),
-            };
+            let asked = ask(&slot.origin, &place, before.seen.as_ref()).await;
             let after = before.after(self.refuse_too_large(asked));
             report(&place, &before, &after);
             let bytes = after.bytes();
@@ -169,6 +171,21 @@ impl Frames {
         let detail =
             format!("takes {bytes} bytes of memory, of at most {most}: raise KYROS_FRAME_CACHE_MIB of the API");
         Err(SourceError::Broken { version: Some(version), detail })
+    }
+}
+
+/// Asks the source in its turn. What is being written is waited for without one, since others can be read meanwhile.
+async fn ask(origin: &Origin, place: &Place, seen: Option<&Version>) -> Result<Option<Fetched>, SourceError> {
+    let begun = Instant::now();
+    loop {
+        let asked = match origin.turn(place.tenant()).await {
+            Ok(_turn) => origin.source.fetch(place.clone(), seen.cloned()).await,
+            Err(closed) => Err(SourceError::Unreachable(closed.to_string())),
+        };
+        match asked {
+            Err(SourceError::Unsettled(rest)) if begun.elapsed() < SETTLING_PATIENCE => tokio::time::sleep(rest).await,
+            asked => return asked,
+        }
     }
 }
 
@@ -329,6 +346,49 @@ mod tests {
         let loads = (0..64).map(|_| rows_of(&frames, &source));
         assert_eq!(futures_util::future::join_all(loads).await, vec![Some(1); 64]);
         assert_eq!(scripted.asked_with.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_believed_for_as_long_as_a_dataset() {
+        let down = || Err(SourceError::Unreachable("down".to_owned()));
+        for trouble in [down(), Err(SourceError::Absent)] {
+            let mut scripted = Scripted::new([trouble, rows("1", 1)], Duration::ZERO);
+            Arc::get_mut(&mut scripted).unwrap().believed_for = Duration::from_hours(18);
+            let (frames, source) = (frames(), Origin::new(scripted));
+            assert_eq!(rows_of(&frames, &source).await, None);
+            tokio::time::sleep(TROUBLE_BELIEVED_FOR).await;
+            assert_eq!(rows_of(&frames, &source).await, Some(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_are_being_written_hold_up_nobody_else() {
+        let unsettled = || Err(SourceError::Unsettled(Duration::from_millis(100)));
+        let scripted = Scripted::new((0..1000).map(|_| unsettled()), Duration::ZERO);
+        let (frames, source) = (frames(), Origin::new(scripted));
+        let loads = (0..16).map(|number| {
+            let (frames, source) = (frames.clone(), source.clone());
+            let place = Place::new(&scope("acme", "clv"), &format!("d{number}").parse().unwrap());
+            tokio::spawn(async move { frames.load(&place, &source).await.is_ok() })
+        });
+        let loads: Vec<_> = loads.collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let turn = tokio::time::timeout(Duration::from_millis(500), source.turn(&"acme".parse().unwrap())).await;
+        assert!(turn.is_ok_and(|turn| turn.is_ok()), "they wait without a turn");
+        for task in loads {
+            assert!(!task.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn one_tenants_reads_leave_a_turn_for_another() {
+        let origin = Origin::new(Scripted::new([], Duration::ZERO));
+        let [acme, globex] = ["acme", "globex"].map(|name| name.parse().unwrap());
+        let held = [origin.turn(&acme).await.unwrap(), origin.turn(&acme).await.unwrap()];
+        assert!(origin.turn(&acme).now_or_never().is_none());
+        assert!(origin.turn(&globex).now_or_never().is_some());
+        drop(held);
+        assert!(origin.turn(&acme).now_or_never().is_some());
     }
 
     #[tokio::test]

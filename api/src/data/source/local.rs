@@ -8,7 +8,6 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,8 +21,6 @@ use crate::engine::{Format, Table};
 const FORMATS: [(&str, Format); 2] = [("parquet", Format::Parquet), ("csv", Format::Csv)];
 /// How old the last change of a file must be.
 const SETTLED: Duration = Duration::from_millis(300);
-/// How long to wait for that; a copy that takes longer is read when it is complete.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// A changed file is seen within this time and [`SETTLED`].
 const BELIEVED_FOR: Duration = Duration::from_millis(250);
 
@@ -87,7 +84,6 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn fetch(tenants: &Path, place: &Place, known: Option<&Version>, most: u64) -> Result<Option<Fetched>, SourceError> {
-    let begun = SystemTime::now();
     loop {
         let found = open(tenants, place)?;
         let version = found.state.version();
@@ -95,12 +91,7 @@ fn fetch(tenants: &Path, place: &Place, known: Option<&Version>, most: u64) -> R
             return Ok(None);
         }
         if let Some(rest) = found.state.unsettled_for() {
-            if begun.elapsed().is_ok_and(|waited| waited > PATIENCE) {
-                let detail = "the file is still being written".to_owned();
-                return Err(SourceError::Broken { version: None, detail });
-            }
-            thread::sleep(rest);
-            continue;
+            return Err(SourceError::Unsettled(rest));
         }
         let read = Table::from_file_within(found.file, found.format, most);
         // Whoever wrote in the meantime wrote into what was read.
@@ -227,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_being_written_is_read_when_it_is_complete() {
-        use std::io::Write as _;
+        use std::{io::Write as _, thread};
         let (_folder, tenants) = folder();
         let place = place("acme", "clv", "growing");
         let mut file = File::create(tenants.join("acme/clv/growing.csv")).unwrap();
@@ -238,7 +229,12 @@ mod tests {
                 thread::sleep(SETTLED / 4);
             }
         });
-        let fetched = fetch(&tenants, &place, None, u64::MAX).unwrap().unwrap();
+        let fetched = loop {
+            match fetch(&tenants, &place, None, u64::MAX) {
+                Err(SourceError::Unsettled(rest)) => thread::sleep(rest),
+                fetched => break fetched.unwrap().unwrap(),
+            }
+        };
         writer.join().unwrap();
         assert_eq!(fetched.table.rows(), 10);
         assert!(fetch(&tenants, &place, Some(&fetched.version), u64::MAX).unwrap().is_none());

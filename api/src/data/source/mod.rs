@@ -11,12 +11,17 @@ pub(crate) mod postgres;
 #[cfg(test)]
 mod testing;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId, TenantScope};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{self, Table};
 
@@ -90,6 +95,9 @@ pub(crate) enum SourceError {
         /// What is wrong with it.
         detail: String,
     },
+    /// Somebody is writing it. Ask again after so long.
+    #[error("the file is still being written")]
+    Unsettled(Duration),
     /// Nobody knows now: the source does not answer.
     #[error("{0}")]
     Unreachable(String),
@@ -109,17 +117,44 @@ impl From<io::Error> for SourceError {
 }
 
 /// Reads of one source at the same time: each holds a file and the table made of it.
-const READS_AT_ONCE: usize = 2;
+const READS_AT_ONCE: usize = 3;
+/// How many of them one tenant's may be, so that there is one left for somebody else.
+const READS_PER_TENANT: usize = 2;
 
 /// A source, and the turns to read it. One that hangs holds up nobody who reads another.
 pub(crate) struct Origin {
     pub(crate) source: Arc<dyn Source>,
-    pub(crate) reads: Semaphore,
+    all: Arc<Semaphore>,
+    /// Of the tenants that read now.
+    by_tenant: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
+}
+
+/// The turn of one read.
+pub(crate) struct ReadTurn {
+    _all: OwnedSemaphorePermit,
+    _tenants: OwnedSemaphorePermit,
 }
 
 impl Origin {
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
-        Arc::new(Self { source, reads: Semaphore::new(READS_AT_ONCE) })
+        Arc::new(Self { source, all: Arc::new(Semaphore::new(READS_AT_ONCE)), by_tenant: Mutex::default() })
+    }
+
+    /// Waits for a turn to read something of this tenant.
+    pub(crate) async fn turn(&self, tenant: &TenantId) -> Result<ReadTurn, AcquireError> {
+        let tenants = self.of_tenant(tenant).acquire_owned().await?;
+        Ok(ReadTurn { _all: self.all.clone().acquire_owned().await?, _tenants: tenants })
+    }
+
+    fn of_tenant(&self, tenant: &TenantId) -> Arc<Semaphore> {
+        let mut by_tenant = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = by_tenant.get(tenant).and_then(Weak::upgrade) {
+            return turns;
+        }
+        by_tenant.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(READS_PER_TENANT));
+        by_tenant.insert(tenant.clone(), Arc::downgrade(&turns));
+        turns
     }
 }
 
