@@ -1,5 +1,7 @@
 //! What a request asks for beside its query: a format, and whether it has the answer already. Its query string, strictly.
 
+use std::cmp::Reverse;
+
 use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
@@ -30,32 +32,51 @@ pub(crate) fn encoding(format: Option<&str>, headers: &HeaderMap) -> Option<Enco
     if let Some(name) = format {
         return Encoding::ALL.into_iter().find(|encoding| encoding.name() == name);
     }
-    let mut best: Option<(f32, Encoding)> = None;
     let mut lines = headers.get_all(header::ACCEPT).iter().peekable();
     if lines.peek().is_none() {
         return Some(Encoding::Json);
     }
+    let mut ranges = Vec::new();
     for line in lines {
-        for range in line.to_str().ok()?.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let kind = parts.next().unwrap_or_default();
-            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-            let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
-            if let Some(encoding) = served(kind)
-                && weight > best.map_or(0.0, |(weight, _)| weight)
-            {
-                best = Some((weight, encoding));
-            }
+        ranges.extend(line.to_str().ok()?.split(',').map(Range::of));
+    }
+    let mut best: Option<(f32, usize, Encoding)> = None;
+    for encoding in Encoding::ALL {
+        // The most specific range that names it decides, though a wider one may weigh more.
+        let named = ranges.iter().enumerate().filter_map(|(at, range)| Some((range.specificity(encoding)?, at)));
+        let Some((_, at)) = named.max_by_key(|(specificity, at)| (*specificity, Reverse(*at))) else { continue };
+        let weight = ranges[at].weight;
+        if weight > 0.0 && best.is_none_or(|(most, first, _)| weight > most || (weight >= most && at < first)) {
+            best = Some((weight, at, encoding));
         }
     }
-    best.map(|(_, encoding)| encoding)
+    best.map(|(.., encoding)| encoding)
 }
 
-fn served(range: &str) -> Option<Encoding> {
-    match range.to_ascii_lowercase().as_str() {
-        "*/*" | "application/*" => Some(Encoding::Json),
-        "text/*" => Some(Encoding::Csv),
-        range => Encoding::ALL.into_iter().find(|encoding| encoding.media_type().split(';').next() == Some(range)),
+/// A media range and its weight (RFC 9110, section 12.5.1).
+struct Range {
+    kind: String,
+    weight: f32,
+}
+
+impl Range {
+    fn of(text: &str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        Self { kind, weight: weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)) }
+    }
+
+    /// How exactly the range names the format; `None` where it does not.
+    fn specificity(&self, encoding: Encoding) -> Option<u8> {
+        let media_type = encoding.media_type().split(';').next().unwrap_or_default();
+        let (family, _) = media_type.split_once('/')?;
+        match self.kind.strip_suffix("/*") {
+            _ if self.kind == media_type => Some(2),
+            Some(named) if named == family => Some(1),
+            Some("*") => Some(0),
+            _ => None,
+        }
     }
 }
 
@@ -82,6 +103,10 @@ mod tests {
         assert_eq!(accept("text/csv;q=0.5, application/vnd.apache.arrow.stream"), Some(Encoding::Arrow));
         assert_eq!(accept("text/html, */*;q=0.1"), Some(Encoding::Json));
         assert_eq!(accept("Text/CSV; charset=utf-8"), Some(Encoding::Csv));
+        assert_eq!(accept("text/csv;q=0.5, */*;q=0.5"), Some(Encoding::Csv));
+        assert_eq!(accept("text/*"), Some(Encoding::Csv));
+        assert_eq!(accept("application/*, text/csv"), Some(Encoding::Json));
+        assert_ne!(accept("application/json;q=0, */*"), Some(Encoding::Json), "what is named is meant");
         for refused in ["text/html", "text/csv;q=0", "application/json;q=much", ""] {
             assert_eq!(accept(refused), None, "{refused}");
         }
