@@ -34,7 +34,7 @@ use crate::{
     data::{DataService, SourcesError},
     internal,
     mock::{MockError, MockProvider},
-    openapi, portal,
+    openapi, portal, reply,
     revoker::Revoker,
     settings::TrustedIssuer,
     state::{App, Parts},
@@ -297,6 +297,7 @@ fn router(app: App) -> Router {
         .route("/internal/sealing-key", get(internal::sealing_key))
         .fallback(portal::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn(reply::in_problems))
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(nosniff)
         .layer(axum::middleware::from_fn(portal::protect))
