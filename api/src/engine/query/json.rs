@@ -20,7 +20,7 @@ impl Query {
         let mut issues = Issues::new(Origin::Body);
         let mut query = Self::all(Origin::Body);
         let mut is_output_whole = true;
-        let node = match serde_json::from_slice::<Node>(body) {
+        let node = match Node::read(body) {
             Ok(node) => node,
             Err(error) => {
                 issues.add("", Code::Malformed, format!("the body is not JSON: {error}"));

@@ -147,8 +147,8 @@ pub enum Scalar {
     Text(String),
     /// What could not be read, and was reported; in the rest of a query only.
     Unread,
-    /// A JSON number.
-    Number(serde_json::Number),
+    /// A JSON number, with the digits that it was written with: a binary float is not always the same one.
+    Number(String),
     /// A JSON boolean.
     Boolean(bool),
 }

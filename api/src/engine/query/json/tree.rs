@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::engine::issue::{Code, Issues, escape};
 
@@ -12,7 +12,8 @@ use crate::engine::issue::{Code, Issues, escape};
 pub(super) enum Node {
     Null,
     Boolean(bool),
-    Number(Number),
+    /// As it was written.
+    Number(String),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -104,8 +105,8 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn number(&self, issues: &mut Issues) -> Option<u32> {
-        let number = if let Node::Number(number) = self.node { number.as_u64() } else { None };
-        number.and_then(|number| u32::try_from(number).ok()).or_else(|| self.wrong("a whole number from 0", issues))
+        let number = if let Node::Number(number) = self.node { number.parse().ok() } else { None };
+        number.or_else(|| self.wrong("a whole number from 0", issues))
     }
 
     /// A text that is one of the known words.
@@ -148,62 +149,61 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+/// Lists and objects in one another, as many as serde's own reader takes.
+const MAX_NESTING: usize = 128;
+
+impl Node {
+    /// Reads a JSON text (RFC 8259).
+    pub(super) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        Self::of(serde_json::from_slice(body)?, 0)
+    }
+
+    fn of(value: &RawValue, depth: usize) -> Result<Self, serde_json::Error> {
+        if depth > MAX_NESTING {
+            return Err(serde_json::Error::custom("it is nested too deeply"));
+        }
+        let text = value.get();
+        Ok(match text.as_bytes().first() {
+            Some(b'{') => {
+                let Members(members) = serde_json::from_str(text)?;
+                let member = |(name, value)| Ok((name, Self::of(value, depth + 1)?));
+                Self::Map(members.into_iter().map(member).collect::<Result<_, serde_json::Error>>()?)
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(text)?;
+                Self::List(items.into_iter().map(|item| Self::of(item, depth + 1)).collect::<Result<_, _>>()?)
+            }
+            Some(b'"') => Self::Text(serde_json::from_str(text)?),
+            Some(b't' | b'f') => Self::Boolean(serde_json::from_str(text)?),
+            Some(b'n') => Self::Null,
+            _ => Self::Number(text.to_owned()),
+        })
     }
 }
 
-struct NodeVisitor;
+/// The members of an object in their order, also those whose names are there twice.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+        f.write_str("a JSON object")
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Number::from_f64(value).map_or(Node::Null, Node::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some(member) = access.next_entry()? {
             members.push(member);
         }
-        Ok(Node::Map(members))
+        Ok(Members(members))
     }
 }

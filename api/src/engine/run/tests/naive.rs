@@ -126,7 +126,7 @@ fn predicate(random: &mut Random) -> Predicate {
     };
     let value = |_| match column {
         "segment" => Scalar::Text(random.pick(&SEGMENTS).to_owned()),
-        "units" => Scalar::Number(random.small().into()),
+        "units" => Scalar::Number(random.small().to_string()),
         "revenue" => Scalar::Text((f64::from(random.small()) / 2.0).to_string()),
         _ => Scalar::Boolean(random.below(2) == 0),
     };
@@ -246,7 +246,7 @@ fn passes(cell: &Value, predicate: &Predicate) -> Option<bool> {
     let value = |scalar: &Scalar| match scalar {
         Scalar::Text(text) if cell.is_number() => json!(text.parse::<f64>().unwrap()),
         Scalar::Text(text) => json!(text),
-        Scalar::Number(number) => json!(number),
+        Scalar::Number(number) => json!(number.parse::<f64>().unwrap()),
         Scalar::Boolean(flag) => json!(flag),
         Scalar::Unread => unreachable!("it was read"),
     };
