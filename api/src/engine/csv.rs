@@ -272,12 +272,22 @@ mod tests {
                 csv.truncate(csv.len() - end.len());
             }
             match (read(csv.as_bytes()), by_polars(csv.as_bytes())) {
-                (Ok(ours), Ok(polars)) => {
+                (Ok(mut ours), Ok(mut polars)) => {
+                    // The one difference that is meant.
+                    for (index, dtype) in polars.dtypes().into_iter().enumerate().rev() {
+                        if dtype == DataType::Time {
+                            assert_eq!(ours.dtypes()[index], DataType::String, "{csv}");
+                            let name = polars.get_column_names_owned()[index].clone();
+                            ours.drop_in_place(&name).unwrap();
+                            polars.drop_in_place(&name).unwrap();
+                        }
+                    }
                     assert_eq!(ours.schema(), polars.schema(), "{csv}");
                     assert!(ours.equals_missing(&polars), "{csv}");
                     read_well += 1;
                 }
                 (Err(_), Err(_)) => {}
+                (Ok(_), Err(error)) if error.to_string().contains("to `time` failed") => {}
                 (ours, polars) => panic!("{csv}\nours: {ours:?}\nPolars': {polars:?}"),
             }
         }

@@ -44,7 +44,11 @@ pub(super) fn dtype_of(texts: &StringChunked) -> DataType {
             break;
         }
     }
-    finish_infer_field_schema(&seen)
+    match finish_infer_field_schema(&seen) {
+        // A time of a day is no type that is served, and a good text.
+        DataType::Time => DataType::String,
+        dtype => dtype,
+    }
 }
 
 impl Common {

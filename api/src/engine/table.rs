@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::{Arc, OnceLock};
 
-use polars::prelude::{DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit};
+use polars::prelude::{ArrowDataType, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit};
 use polars::series::IsSorted;
 use serde::Serialize;
 
 use super::codes::{self, Codes};
 use super::error::{Error, reading};
-use super::literal::zone;
+use super::literal::{are_written, zone};
 use super::schema::{Kind, Schema, unsupported};
 use super::{csv, ndjson};
 
@@ -19,6 +19,8 @@ use super::{csv, ndjson};
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// The most bytes that a Parquet file may say it unfolds to: a small file can describe a very large table.
 pub const MAX_UNFOLDED_BYTES: u64 = 4 * MAX_FILE_BYTES;
+/// What a cell takes while its file is read: a text is kept as a view of so many bytes, and CSV is all texts at first.
+const CELL_BYTES: u64 = 16;
 /// The most rows of a data set; Polars itself counts to 2^32.
 pub const MAX_ROWS: u64 = 100_000_000;
 
@@ -80,8 +82,8 @@ impl Table {
         Self::from_bytes(bytes_of(file, Some(size))?, format)
     }
 
-    /// As [`Table::from_file`], of a file that must not unfold to more than so many bytes. Of Parquet that is known before
-    /// anything is unfolded; CSV unfolds to about what it is.
+    /// As [`Table::from_file`], of a file that must not unfold to more than so many bytes. That is known before anything is
+    /// unfolded: of Parquet from what it says of itself, of CSV from its cells, which may take twice that while they are read.
     pub fn from_file_within(file: File, format: Format, most: u64) -> Result<Self, Error> {
         let size = file.metadata()?.len();
         if format != Format::Parquet && size > most {
@@ -98,7 +100,10 @@ impl Table {
     fn from_content(bytes: Vec<u8>, format: Format, most: u64) -> Result<Self, Error> {
         let frame = match format {
             Format::Parquet => parquet(bytes, most.min(MAX_UNFOLDED_BYTES))?,
-            Format::Csv => reading(format, || csv::read(&bytes))?,
+            Format::Csv => {
+                few_enough_cells(&bytes, most)?;
+                reading(format, || csv::read(&bytes))?
+            }
             Format::NdJson => ndjson::read(bytes)?,
         };
         if frame.width() == 0 {
@@ -106,7 +111,26 @@ impl Table {
         }
         // Also of a CSV: what is imported must be readable as Parquet.
         few_enough(frame.height() as u64)?;
-        reading(format, || Ok(Self::from_frame(frame)))?
+        let table = reading(format, || Ok(Self::from_frame(frame)))??;
+        table.can_be_written(format)?;
+        Ok(table)
+    }
+
+    /// A day that no text can name could be neither answered nor asked for.
+    fn can_be_written(&self, format: Format) -> Result<(), Error> {
+        let columns = self.schema.columns().iter().zip(self.frame.columns());
+        let of_time = columns.filter(|(column, _)| matches!(column.kind, Kind::Date | Kind::Datetime { .. }));
+        for (column, values) in of_time {
+            let ends = [values.min_reduce()?, values.max_reduce()?];
+            let [Some(least), Some(greatest)] = ends.map(|end| end.into_value().to_physical().extract::<i64>()) else {
+                continue;
+            };
+            if !are_written(column.kind, least, greatest) {
+                let detail = format!("column {:?} has days outside the years 1 to 9999", column.name);
+                return Err(Error::Corrupt { format, detail });
+            }
+        }
+        Ok(())
     }
 
     /// Takes a frame, and brings it to the types that are served.
@@ -195,6 +219,27 @@ pub fn bytes_of(source: impl Read, size: Option<u64>) -> Result<Vec<u8>, Error> 
     Ok(bytes)
 }
 
+fn few_enough_cells(csv: &[u8], most: u64) -> Result<(), Error> {
+    let cells = csv.iter().filter(|byte| matches!(byte, b',' | b'\n')).count() as u64;
+    let (size, limit) = (cells.saturating_mul(CELL_BYTES), most.saturating_mul(2));
+    if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// What a value takes in memory, at least.
+fn width(dtype: &ArrowDataType) -> u64 {
+    match dtype {
+        ArrowDataType::Boolean | ArrowDataType::Int8 | ArrowDataType::UInt8 => 1,
+        ArrowDataType::Int16 | ArrowDataType::UInt16 | ArrowDataType::Float16 => 2,
+        ArrowDataType::Int32 | ArrowDataType::UInt32 | ArrowDataType::Float32 | ArrowDataType::Date32 => 4,
+        ArrowDataType::Int64
+        | ArrowDataType::UInt64
+        | ArrowDataType::Float64
+        | ArrowDataType::Date64
+        | ArrowDataType::Timestamp(..) => 8,
+        _ => CELL_BYTES,
+    }
+}
+
 fn few_enough(rows: u64) -> Result<(), Error> {
     if rows > MAX_ROWS { Err(Error::TooManyRows { rows, limit: MAX_ROWS }) } else { Ok(()) }
 }
@@ -217,6 +262,10 @@ fn parquet(bytes: Vec<u8>, most: u64) -> Result<DataFrame, Error> {
         }
         Ok((rows, size))
     })?;
+    // A value that is repeated takes next to nothing in the file, and all its room in memory.
+    let schema = reading(Format::Parquet, || reader.schema())?;
+    let widths: u64 = schema.iter_values().map(|field| width(field.dtype())).sum();
+    let size = size.max(rows.saturating_mul(widths));
     if size > most {
         return Err(Error::TooLarge { size, limit: most });
     }

@@ -3,6 +3,7 @@
 use polars::prelude::{DataType, IntoColumn, NamedFrom, ParquetWriter, Series, df};
 
 use super::*;
+use crate::engine::literal::DAYS;
 
 fn sample() -> Vec<u8> {
     let names: Vec<_> = (0..500).map(|row| (row % 7 != 0).then(|| format!("name {}", row % 11))).collect();
@@ -58,6 +59,42 @@ fn damaged_csv_never_panics() {
         bytes.truncate(whole.len() - next(&mut state) % 4);
         let _ = Table::from_bytes(bytes, Format::Csv);
     }
+}
+
+#[test]
+fn a_small_file_that_unfolds_to_much_is_refused_before_it_does() {
+    const ROWS: usize = 1_000_000;
+    let mut frame = df!("a" => vec![1i64; ROWS], "b" => vec!["same"; ROWS]).unwrap();
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+    assert!(bytes.len() < 100_000, "{}", bytes.len());
+    let read = |most| Table::from_content(bytes.clone(), Format::Parquet, most);
+    assert!(matches!(read(23_000_000), Err(Error::TooLarge { size: 24_000_000, limit: 23_000_000 })));
+    assert_eq!(read(24_000_000).unwrap().rows(), ROWS);
+    let commas = [b"a,b,c\n".as_slice(), &b",,\n".repeat(ROWS)].concat();
+    let read = |most| Table::from_content(commas.clone(), Format::Csv, most).map(|table| table.rows());
+    assert!(matches!(read(1_000_000), Err(Error::TooLarge { .. })));
+    assert_eq!(read(30_000_000).unwrap(), ROWS);
+}
+
+#[test]
+fn days_that_cannot_be_written_are_refused_where_they_come_from() {
+    let file = |days: i32| {
+        let column = Series::new("d".into(), [0, days]).cast(&DataType::Date).unwrap();
+        let mut bytes = Vec::new();
+        let mut frame = DataFrame::new_infer_height(vec![column.into_column()]).unwrap();
+        ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        Table::from_bytes(bytes, Format::Parquet)
+    };
+    assert!(file(*DAYS.end()).is_ok() && file(*DAYS.start()).is_ok());
+    assert!(matches!(file(*DAYS.end() + 1), Err(Error::Corrupt { .. })));
+    assert!(matches!(file(i32::MIN), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_time_of_a_day_is_a_text() {
+    let table = Table::from_bytes(b"t\n09:30:00\n23:59:59\n".to_vec(), Format::Csv).unwrap();
+    assert_eq!(table.frame().dtypes(), [DataType::String]);
 }
 
 #[test]
