@@ -63,6 +63,9 @@ pub(crate) enum TooMany {
 
 impl From<engine::Error> for DataError {
     fn from(error: engine::Error) -> Self {
+        if matches!(error, engine::Error::Overdue) {
+            return Self::Deadline;
+        }
         Self::Internal(error.to_string())
     }
 }

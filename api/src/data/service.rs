@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::body::Body;
@@ -27,7 +27,8 @@ use super::{
 };
 use crate::engine::{self, Answer, Cursor, Encoder, Encoding, Page, Table};
 
-/// A query that takes longer is answered with 504. It keeps its place until it really ends.
+/// A query that takes longer is answered with 504. It keeps its place until it really ends, which is with the step that it is
+/// at: nobody would read its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Memory for encoded answers, in bytes.
 const ANSWER_BYTES: usize = 128 * 1024 * 1024;
@@ -186,12 +187,16 @@ async fn compute(
     page: Page,
     encoding: Encoding,
 ) -> Result<Computed, DataError> {
+    let deadline = Instant::now() + DEADLINE;
     let entered = lane.enter().await?;
     let turn = turns.wait(lane.tenant()).await;
     let work = tokio::task::spawn_blocking(move || {
         // They go along: a query that missed its deadline still holds its place until it ends.
         let (_entered, mut turn) = (entered, turn);
-        let answer = engine::run_in_steps(&table, &page, &mut || turn.give_way())?;
+        let answer = engine::run_in_steps(&table, &page, &mut || {
+            turn.give_way();
+            if Instant::now() < deadline { Ok(()) } else { Err(engine::Overdue) }
+        })?;
         whole_if_small(answer, encoding)
     });
     work.await.unwrap_or_else(|error| Err(DataError::Internal(error.to_string())))

@@ -45,12 +45,25 @@ pub enum Error {
         /// Its type, as Polars calls it.
         dtype: String,
     },
+    /// The work was ended between two of its steps.
+    #[error("it took too long")]
+    Overdue,
     /// Polars failed on a checked query: our defect, and nothing the client can mend.
     #[error("the engine failed: {detail}")]
     Internal {
         /// What Polars said.
         detail: String,
     },
+}
+
+/// There is no time left for another step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue;
+
+impl From<Overdue> for Error {
+    fn from(Overdue: Overdue) -> Self {
+        Self::Overdue
+    }
 }
 
 /// A failure of ours that Polars did not report.
@@ -80,6 +93,11 @@ pub(super) fn reading<T>(format: Format, read: impl FnOnce() -> PolarsResult<T>)
 /// Runs our own work in Polars: whatever it says, or panics with, is [`Error::Internal`].
 pub(super) fn working<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, Error> {
     guarded(work).map_err(|detail| Error::Internal { detail })?.map_err(Error::from)
+}
+
+/// As [`working`], of work that may also end in another way.
+pub(super) fn attempting<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    guarded(work).unwrap_or_else(|detail| Err(Error::Internal { detail }))
 }
 
 /// Runs `work`, and gives a panic's text as the error. Safe to unwind through: nobody looks at what `work` uses

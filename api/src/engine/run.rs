@@ -4,17 +4,17 @@
 //! was asked and then by their place in the file. So pages do not overlap, and the same query has the same answer.
 
 mod counted;
+mod figures;
 
 use polars::prelude::{
-    ClosedInterval, DataFrame, DataType, Expr, IdxSize, IntoLazy, LazyFrame, PlSmallStr, PolarsResult, QuantileMethod,
-    Series, SortMultipleOptions, len, lit,
+    ClosedInterval, DataFrame, DataType, Expr, IdxSize, IntoColumn, IntoLazy, LazyFrame, NamedFrom, PlSmallStr,
+    PolarsResult, Series, SortMultipleOptions, lit,
 };
 
-use super::check::{CheckedQuery, Comparison, Condition, Figure, Key, Order, Page, Shape, Source, Test};
+use super::check::{CheckedQuery, Comparison, Condition, Figure, Key, Order, Page, Shape, Test};
 use super::cursor::Cursor;
-use super::error::{Error, working};
+use super::error::{Error, Overdue, attempting};
 use super::literal::{Literal, PRECISION, zone};
-use super::query::Func;
 use super::schema::Kind;
 use super::table::Table;
 
@@ -36,34 +36,39 @@ pub struct Answer {
 ///
 /// Blocks, for as long as it takes.
 pub fn run(table: &Table, page: &Page) -> Result<Answer, Error> {
-    run_in_steps(table, page, &mut || ())
+    run_in_steps(table, page, &mut || Ok(()))
 }
 
-/// As [`run`], with a call between any two steps of the work, in which it may wait.
-pub fn run_in_steps(table: &Table, page: &Page, between: &mut dyn FnMut()) -> Result<Answer, Error> {
-    let (frame, found) = working(|| {
+/// What is called between any two steps of a query: it may wait, and it may end the work.
+pub type Between<'a> = dyn FnMut() -> Result<(), Overdue> + 'a;
+
+/// As [`run`], with a call between any two steps of the work. Ends with [`Error::Overdue`] when that says so.
+pub fn run_in_steps(table: &Table, page: &Page, between: &mut Between) -> Result<Answer, Error> {
+    let (frame, found) = attempting(|| {
         let found = find(table, &page.query, between)?;
-        between();
+        between()?;
         let rows = found.height();
         Ok((cut(found, page)?, rows))
     })?;
     let rows = frame.height();
     let truncated = rows.saturating_add(page.offset as usize) < found;
     let total = page.wants_total().then_some(found);
-    let next = if truncated { page.after(rows) } else { None };
+    // A page without rows would lead to itself.
+    let next = if truncated && rows > 0 { page.after(rows) } else { None };
     Ok(Answer { table: Table::from_frame(frame)?, total, truncated, next })
 }
 
 /// Every row of the answer, in no particular order for groups, and in the file's order for rows.
-fn find(table: &Table, query: &CheckedQuery, between: &mut dyn FnMut()) -> PolarsResult<DataFrame> {
-    let filter = query.filter.as_ref().map(holds).transpose()?;
+fn find(table: &Table, query: &CheckedQuery, between: &mut Between) -> Result<DataFrame, Error> {
+    let filter = query.filter.as_ref().map(|filter| holds(table, filter)).transpose()?;
     match &query.shape {
         Shape::Rows(columns) => {
-            kept(table.frame().clone(), filter).select(columns.iter().map(column).collect::<Vec<_>>()).collect()
+            let columns: Vec<_> = columns.iter().map(column).collect();
+            Ok(kept(table.frame().clone(), filter).select(columns).collect()?)
         }
-        Shape::Groups { keys, figures } if keys.is_empty() => {
-            kept(table.frame().clone(), filter).select(exprs(figures)).collect()
-        }
+        Shape::Groups { keys, figures } if keys.is_empty() => figures::in_steps(table, figures, 0, between, |exprs| {
+            kept(table.frame().clone(), filter.clone()).select(exprs).collect()
+        }),
         Shape::Groups { keys, figures } => match counted::groups(table, filter.clone(), keys, figures, between)? {
             Some(found) => Ok(found),
             None => hashed_groups(table, filter, keys, figures, between),
@@ -84,20 +89,36 @@ fn hashed_groups(
     filter: Option<Expr>,
     keys: &[Key],
     figures: &[Figure],
-    between: &mut dyn FnMut(),
-) -> PolarsResult<DataFrame> {
+    between: &mut Between,
+) -> Result<DataFrame, Error> {
     let mut names: Vec<_> = counted::sources(figures);
     names.extend(keys.iter().map(|key| key.column.as_str()));
     names.sort_unstable();
     names.dedup();
-    let rows =
+    // Polars hashes a decimal only beside another key.
+    let same = counted::unused_name(table, figures, 0);
+    let mut rows =
         kept(table.frame().clone(), filter).select(names.into_iter().map(column).collect::<Vec<_>>()).collect()?;
-    between();
-    rows.lazy().group_by(keys.iter().map(key).collect::<Vec<_>>()).agg(exprs(figures)).collect()
-}
-
-fn exprs(figures: &[Figure]) -> Vec<Expr> {
-    figures.iter().map(figure).collect()
+    between()?;
+    let mut by: Vec<_> = keys.iter().map(key).collect();
+    let is_decimal = |key: &Key| {
+        table.frame().column(&key.column).is_ok_and(|column| matches!(column.dtype(), DataType::Decimal(..)))
+    };
+    let wants_another = matches!(keys, [key] if is_decimal(key));
+    if wants_another {
+        rows.with_column(Series::new(same.clone(), vec![false; rows.height()]).into_column())?;
+        by.push(column(&same));
+    }
+    let in_order = figures::take_steps(figures);
+    let mut found = figures::in_steps(table, figures, by.len(), between, |exprs| {
+        let rows = rows.clone().lazy();
+        let groups = if in_order { rows.group_by_stable(by.clone()) } else { rows.group_by(by.clone()) };
+        groups.agg(exprs).collect()
+    })?;
+    if wants_another {
+        found.drop_in_place(&same)?;
+    }
+    Ok(found)
 }
 
 /// The rows asked for, in order.
@@ -127,38 +148,6 @@ fn key(key: &Key) -> Expr {
     }
 }
 
-fn figure(figure: &Figure) -> Expr {
-    let value = match &figure.source {
-        Source::Rows => len().cast(DataType::Int64),
-        Source::Column { name, kind, func } => value(column(name), *kind, *func),
-    };
-    value.alias(figure.alias.as_str())
-}
-
-fn value(column: Expr, kind: Kind, func: Func) -> Expr {
-    let float = |column: Expr| column.cast(DataType::Float64);
-    match func {
-        Func::Count => column.count().cast(DataType::Int64),
-        Func::CountDistinct => column.drop_nulls().n_unique().cast(DataType::Int64),
-        Func::Sum => column.cast(widest(kind)).sum(),
-        Func::Mean => float(column).mean(),
-        Func::Min => column.min(),
-        Func::Max => column.max(),
-        Func::Std => float(column).std(1),
-        Func::First => column.first(),
-        Func::Last => column.last(),
-        Func::Median
-        | Func::P05
-        | Func::P10
-        | Func::P25
-        | Func::P50
-        | Func::P75
-        | Func::P90
-        | Func::P95
-        | Func::P99 => float(column).quantile(lit(func.quantile().unwrap_or(0.5)), QuantileMethod::Linear),
-    }
-}
-
 /// The type in which every value of the kind, and every literal, can be held.
 fn widest(kind: Kind) -> DataType {
     match kind {
@@ -172,29 +161,29 @@ fn widest(kind: Kind) -> DataType {
     }
 }
 
-fn holds(condition: &Condition) -> PolarsResult<Expr> {
+fn holds(table: &Table, condition: &Condition) -> PolarsResult<Expr> {
     Ok(match condition {
-        Condition::All(parts) => joined(parts, true, Expr::and)?,
-        Condition::Any(parts) => joined(parts, false, Expr::or)?,
-        Condition::Not(part) => holds(part)?.not(),
-        Condition::Test { column: name, test } => passes(column(name), test)?,
+        Condition::All(parts) => joined(table, parts, true, Expr::and)?,
+        Condition::Any(parts) => joined(table, parts, false, Expr::or)?,
+        Condition::Not(part) => holds(table, part)?.not(),
+        Condition::Test { column: name, test } => passes(column(name), table.frame().column(name)?.dtype(), test)?,
     })
 }
 
-fn joined(parts: &[Condition], empty: bool, join: fn(Expr, Expr) -> Expr) -> PolarsResult<Expr> {
-    let mut parts = parts.iter().map(holds);
+fn joined(table: &Table, parts: &[Condition], empty: bool, join: fn(Expr, Expr) -> Expr) -> PolarsResult<Expr> {
+    let mut parts = parts.iter().map(|part| holds(table, part));
     let first = parts.next().unwrap_or_else(|| Ok(lit(empty)))?;
     parts.try_fold(first, |left, right| Ok(join(left, right?)))
 }
 
-fn passes(column: Expr, test: &Test) -> PolarsResult<Expr> {
-    let literal = |literal: &Literal| lit(literal.scalar());
+fn passes(column: Expr, dtype: &DataType, test: &Test) -> PolarsResult<Expr> {
+    let literal = |value: &Literal| compared(value, dtype);
     Ok(match test {
         Test::IsNull => column.is_null(),
         Test::NotNull => column.is_not_null(),
         Test::Between(low, high) => column.is_between(literal(low), literal(high), ClosedInterval::Both),
-        Test::OneOf(values, kind) => one_of(column, values, *kind)?,
-        Test::NoneOf(values, kind) => one_of(column, values, *kind)?.not(),
+        Test::OneOf(values, kind) => one_of(column, dtype, values, *kind)?,
+        Test::NoneOf(values, kind) => one_of(column, dtype, values, *kind)?.not(),
         Test::Contains(part) => column.str().contains_literal(lit(part.as_str())),
         Test::StartsWith(part) => column.str().starts_with(lit(part.as_str())),
         Test::Compare(comparison, value) => {
@@ -211,11 +200,23 @@ fn passes(column: Expr, test: &Test) -> PolarsResult<Expr> {
     })
 }
 
+/// What a value of the column is compared with. A number that is shown of a narrow float must find it again, so it is made as
+/// narrow.
+fn compared(value: &Literal, dtype: &DataType) -> Expr {
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest one is meant")]
+    let narrow = |number: f64| Some(number as f32).filter(|narrow| narrow.is_finite());
+    match value {
+        Literal::Float(number) if *dtype == DataType::Float32 => narrow(*number).map_or_else(|| lit(*number), lit),
+        value => lit(value.scalar()),
+    }
+}
+
 /// Membership wants both sides of one type; a null is a member of nothing, and not a member of nothing either.
-fn one_of(column: Expr, values: &[Literal], kind: Kind) -> PolarsResult<Expr> {
-    let dtype = widest(kind);
+fn one_of(column: Expr, dtype: &DataType, values: &[Literal], kind: Kind) -> PolarsResult<Expr> {
     let values: Vec<_> = values.iter().map(|value| value.scalar().into_value()).collect();
-    let list = Series::from_any_values_and_dtype(PlSmallStr::EMPTY, &values, &dtype, true)?;
+    let list = Series::from_any_values_and_dtype(PlSmallStr::EMPTY, &values, &widest(kind), true)?;
+    let dtype = if *dtype == DataType::Float32 { DataType::Float32 } else { widest(kind) };
+    let list = list.cast(&dtype)?;
     Ok(column.cast(dtype).is_in(lit(list).implode(true), false))
 }
 

@@ -7,9 +7,10 @@ use polars::prelude::{
 };
 use polars::series::IsSorted;
 
-use super::{column, exprs, kept, key};
+use super::{Between, column, figures, kept, key};
 use crate::engine::check::{Figure, Key, Source};
 use crate::engine::codes::Codes;
+use crate::engine::error::Error;
 use crate::engine::schema::Kind;
 use crate::engine::table::Table;
 
@@ -41,8 +42,8 @@ pub(super) fn groups(
     filter: Option<Expr>,
     keys: &[Key],
     figures: &[Figure],
-    between: &mut dyn FnMut(),
-) -> PolarsResult<Option<DataFrame>> {
+    between: &mut Between,
+) -> Result<Option<DataFrame>, Error> {
     let place_name = unused_name(table, figures, keys.len());
     let numbered = |(index, key)| {
         Some(NumberedKey { key, numbering: Numbering::of(table, key)?, name: unused_name(table, figures, index) })
@@ -59,15 +60,17 @@ pub(super) fn groups(
     if !are_few(rows.height()) {
         return Ok(None);
     }
-    between();
+    between()?;
     let sorted = in_places(&rows, &keys, count, &place_name, figures)?;
     drop(rows);
-    between();
-    let found = sorted.lazy().group_by([column(&place_name)]).agg(exprs(figures)).collect()?;
+    between()?;
+    let found = figures::in_steps(table, figures, 1, between, |exprs| {
+        sorted.clone().lazy().group_by([column(&place_name)]).agg(exprs).collect()
+    })?;
     let places = found.column(&place_name)?.u32()?.into_no_null_iter().collect();
     let mut columns = values(places, &keys)?;
     columns.extend(found.into_columns().into_iter().filter(|found| *found.name() != place_name));
-    DataFrame::new_infer_height(columns).map(Some)
+    Ok(Some(DataFrame::new_infer_height(columns)?))
 }
 
 /// What the figures are made of, the rows of a place together, and the place of each.
@@ -141,7 +144,7 @@ pub(super) fn sources(figures: &[Figure]) -> Vec<&str> {
 }
 
 /// A name that neither a column nor a figure has, another one for each number.
-fn unused_name(table: &Table, figures: &[Figure], number: usize) -> PlSmallStr {
+pub(super) fn unused_name(table: &Table, figures: &[Figure], number: usize) -> PlSmallStr {
     let mut name = format!("#{number}");
     while table.frame().get_column_index(&name).is_some() || figures.iter().any(|figure| figure.alias == name) {
         name.insert(0, '#');
@@ -276,9 +279,9 @@ mod tests {
         let table = table();
         let query = checked(&table, query);
         let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
-        let filter = query.filter.as_ref().map(|filter| holds(filter).unwrap());
-        let counted = groups(&table, filter.clone(), keys, figures, &mut || ()).unwrap();
-        let hashed = hashed_groups(&table, filter, keys, figures, &mut || ()).unwrap();
+        let filter = query.filter.as_ref().map(|filter| holds(&table, filter).unwrap());
+        let counted = groups(&table, filter.clone(), keys, figures, &mut || Ok(())).unwrap();
+        let hashed = hashed_groups(&table, filter, keys, figures, &mut || Ok(())).unwrap();
         let sorted =
             |frame: DataFrame| frame.sort(keys.iter().map(|key| &key.column), SortMultipleOptions::default()).unwrap();
         (counted.map(sorted), sorted(hashed))
@@ -313,8 +316,8 @@ mod tests {
         for keys in ["id", "channel,id"] {
             let query = checked(&table, &format!("group_by={keys}"));
             let Shape::Groups { keys, figures } = &query.shape else { panic!("rows") };
-            let counted = groups(&table, None, keys, figures, &mut || ()).unwrap().unwrap();
-            let hashed = hashed_groups(&table, None, keys, figures, &mut || ()).unwrap();
+            let counted = groups(&table, None, keys, figures, &mut || Ok(())).unwrap().unwrap();
+            let hashed = hashed_groups(&table, None, keys, figures, &mut || Ok(())).unwrap();
             assert_eq!((counted.height(), hashed.height()), (3, 3), "{counted}");
         }
     }

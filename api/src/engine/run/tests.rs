@@ -112,6 +112,99 @@ fn filters_of_every_type() {
 }
 
 #[test]
+fn a_decimal_is_a_key_like_any_other() {
+    let groups = json!([{"money": -0.05, "count": 1, "n": 1}, {"money": 0.00, "count": 1, "n": 1},
+        {"money": 2.50, "count": 1, "n": 1}, {"money": 10.05, "count": 1, "n": 1}, {"money": null, "count": 1, "n": 0}]);
+    assert_eq!(url("group_by=money&agg=*:count,money:count_distinct:n"), groups);
+    assert_eq!(url("group_by=money,segment").as_array().unwrap().len(), 5);
+    assert_eq!(url("agg=money:count_distinct:n"), json!([{"n": 4}]));
+}
+
+/// One column in two groups.
+fn two_groups(column: Series) -> Table {
+    let rows = column.len();
+    let group: Vec<_> = (0..rows).map(|row| if row + 1 < rows { "most" } else { "last" }).collect();
+    Table::from_frame(df!("x" => column.with_name("x".into()), "group" => group).unwrap()).unwrap()
+}
+
+fn asked(table: &Table, query: &str) -> Value {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    ask(table, &Query::from_pairs(pairs).unwrap()).0
+}
+
+#[test]
+fn a_sum_that_its_type_cannot_hold_is_null_and_never_another_number() {
+    let most = 10i128.pow(38) - 1;
+    let decimals = |values: &[i128]| {
+        let values: Vec<_> = values.iter().map(|value| AnyValue::Decimal(*value, 38, 2)).collect();
+        Series::from_any_values_and_dtype("x".into(), &values, &DataType::Decimal(38, 2), true).unwrap()
+    };
+    for (table, all, grouped) in [
+        (two_groups(Series::new("x".into(), [i64::MAX, 1, 5])), json!(null), [json!(5), json!(null)]),
+        (two_groups(Series::new("x".into(), [i64::MAX, -7, 5])), json!(i64::MAX - 2), [json!(5), json!(i64::MAX - 7)]),
+        (two_groups(Series::new("x".into(), [i64::MIN, -1, 1])), json!(i64::MIN), [json!(1), json!(null)]),
+        (two_groups(decimals(&[most, most, 500])), json!(null), [json!(5.0), json!(null)]),
+        (two_groups(decimals(&[most, most, most])), json!(null), [json!(null), json!(null)]),
+        (two_groups(decimals(&[most / 3, -most / 3, 500])), json!(5.0), [json!(5.0), json!(0.0)]),
+    ] {
+        assert_eq!(asked(&table, "agg=x:sum:s"), json!([{"s": all}]));
+        let [last, rest] = grouped;
+        let groups = json!([{"group": "last", "s": last}, {"group": "most", "s": rest}]);
+        assert_eq!(asked(&table, "group_by=group&agg=x:sum:s"), groups);
+        let none = asked(&table, "agg=x:sum:s,*:count&filter=group:eq:none");
+        assert_eq!((none[0]["s"].as_f64(), &none[0]["count"]), (Some(0.0), &json!(0)));
+    }
+}
+
+#[test]
+fn every_number_that_is_shown_of_a_narrow_float_finds_its_rows() {
+    let table = two_groups(Series::new("x".into(), [0.1f32, 0.2, 0.1, 16_777_216.0, f32::MIN_POSITIVE]));
+    for row in asked(&table, "group_by=x&agg=*:count").as_array().unwrap() {
+        for op in ["eq", "in", "ge", "le"] {
+            let found = asked(&table, &format!("agg=*:count&filter=x:{op}:{}", row["x"]));
+            let at_least = row["count"].as_u64().unwrap();
+            assert!(found[0]["count"].as_u64().unwrap() >= at_least, "{op} {row}");
+        }
+    }
+    assert_eq!(asked(&table, "agg=*:count&filter=x:eq:0.1"), json!([{"count": 2}]));
+    assert_eq!(asked(&table, "agg=*:count&filter=x:lt:1e300"), json!([{"count": 5}]));
+}
+
+#[test]
+fn a_query_ends_between_two_of_its_steps() {
+    let table = sales();
+    let many = "units:p05,units:p10,units:p25,units:p50,units:p75,units:p90,units:p95,units:p99,units:mean";
+    for (shape, steps) in [("group_by=segment", 5), ("group_by=revenue", 4), ("limit=9", 3)] {
+        let query = format!("{shape}&agg={many}");
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let page = validate(&Query::from_pairs(pairs).unwrap(), table.schema()).unwrap().page("v").unwrap();
+        let whole = run(&table, &page).unwrap();
+        assert_eq!(whole.table.schema().columns().len(), if shape == "limit=9" { 9 } else { 10 });
+        for last in 1..=steps {
+            let mut taken = 0;
+            let ended = run_in_steps(&table, &page, &mut || {
+                taken += 1;
+                if taken == last { Err(Overdue) } else { Ok(()) }
+            });
+            assert!(matches!(ended, Err(Error::Overdue)), "{shape}: {last}");
+        }
+        let mut taken = 0;
+        run_in_steps(&table, &page, &mut || {
+            taken += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(taken, steps, "{shape}");
+    }
+}
+
+#[test]
+fn a_page_without_rows_leads_nowhere() {
+    let (_, answer) = ask(&sales(), &Query::from_pairs([("limit", "0")]).unwrap());
+    assert_eq!((answer.truncated, answer.next), (true, None));
+}
+
+#[test]
 fn pages_are_stable_and_say_what_is_left() {
     let table = sales();
     let page = |offset: &str| {
