@@ -199,7 +199,7 @@ impl<'a> Check<'a> {
     fn column(&mut self, name: &str, pointer: &str) -> Option<&'a Column> {
         let column = self.schema.get(name);
         if column.is_none() {
-            let detail = format!("the data set has no column {name:?}");
+            let detail = format!("the dataset has no column {name:?}");
             self.issues.add_allowed(pointer, Code::UnknownColumn, detail, self.schema.names());
         }
         column

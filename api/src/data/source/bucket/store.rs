@@ -237,7 +237,19 @@ impl Azure {
                 builder = builder.with_authority_host(authority);
             }
         }
-        builder.build().map(|store| Arc::new(store) as _).map_err(|error| error.to_string())
+        builder.build().map(|store| Arc::new(store) as _).map_err(|_| self.refused())
+    }
+
+    /// What is wrong when the store cannot be opened: all but the secret was looked at, and what the library says of that is
+    /// about what it holds.
+    fn refused(&self) -> String {
+        match (&self.access_key, &self.sas_token) {
+            (Some(credential), _) => format!("access_key: {credential}: give the account's key, which is in base64"),
+            (_, Some(credential)) => {
+                format!("sas_token: {credential}: give a shared access signature: name=value, joined by \"&\"")
+            }
+            (None, None) => "workload_identity: what Azure's webhook told this pod is of no use".to_owned(),
+        }
     }
 }
 
@@ -259,7 +271,9 @@ impl Connector {
         for authority in ca_file.map(authorities).transpose()?.unwrap_or_default() {
             client = client.add_root_certificate(authority);
         }
-        Ok(Self { plain, client: client.build().map_err(|error| error.to_string())? })
+        // Each authority in `ca_file` was tried already.
+        let client = client.build().map_err(|_| "this machine's own root certificates cannot be used".to_owned())?;
+        Ok(Self { plain, client })
     }
 }
 
@@ -295,4 +309,21 @@ fn is_prefix(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_folder = |part: &str| part.bytes().all(allowed) && part.bytes().any(|byte| byte != b'.');
     text.is_empty() || (text.len() <= MAX_PREFIX && text.split('/').all(is_folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_cannot_be_one_is_told_by_its_field_and_never_repeated() {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("secret"), "hunter2!").unwrap();
+        for field in ["access_key", "sas_token"] {
+            let text = format!("{{account: acc, container: kyros, {field}: {{file: secret}}}}");
+            let problems = Provider::Azure(serde_yaml::from_str(&text).unwrap()).check(folder.path());
+            assert!(problems.len() == 1 && problems[0].starts_with(&format!("{field}: secret file ")), "{problems:?}");
+            assert!(!problems[0].contains("hunter2"), "{problems:?}");
+        }
+    }
 }
