@@ -24,9 +24,9 @@ use kube::ResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use self::problem::{Problem, Reason};
+pub use self::problem::{Problem, Reason, nearest};
 use self::{
-    check::Checker,
+    check::{Checker, Findings},
     files::Manifest,
     kind::Kind,
     problem::Problems,
@@ -92,6 +92,7 @@ struct Loader {
     /// Where each kind and name was first defined, including resources that are otherwise wrong.
     defined: HashMap<(&'static str, String), Place>,
     problems: Problems,
+    warnings: Problems,
     tenants: Vec<Tenant>,
     dashboards: Vec<Dashboard>,
     /// Tenant, dashboard, place.
@@ -109,6 +110,7 @@ impl Loader {
             documents: 0,
             defined: HashMap::new(),
             problems: Problems::default(),
+            warnings: Problems::default(),
             tenants: Vec::new(),
             dashboards: Vec::new(),
             references: Vec::new(),
@@ -141,11 +143,14 @@ impl Loader {
         };
         let kind = if is_tenant { &self.tenant } else { &self.dashboard };
         let name = kind.name;
-        let findings = kind.check(&mut self.checker, document);
+        let Findings { mistakes, warnings } = kind.check(&mut self.checker, document);
         let is_first = self.define(name, file, document);
-        let is_sound = findings.is_empty() && is_first;
-        for finding in findings {
+        let is_sound = mistakes.is_empty() && is_first;
+        for finding in mistakes {
             self.report(file, finding.line, finding.reason);
+        }
+        for finding in warnings {
+            self.warnings.push(Problem { file: file.to_owned(), line: finding.line, reason: finding.reason });
         }
         if !is_sound {
             return;
@@ -214,14 +219,13 @@ impl Loader {
     }
 
     fn finish(self) -> Result<ResourceSet, Vec<Problem>> {
-        let Self { problems, mut tenants, mut dashboards, references, .. } = self;
+        let Self { problems, mut warnings, mut tenants, mut dashboards, references, .. } = self;
         if !problems.is_empty() {
             return Err(problems.into_sorted());
         }
         tenants.sort_by_key(ResourceExt::name_any);
         dashboards.sort_by_key(ResourceExt::name_any);
         let existing: BTreeSet<_> = dashboards.iter().map(ResourceExt::name_any).collect();
-        let mut warnings = Problems::default();
         for (tenant, dashboard, place) in references {
             if !existing.contains(&dashboard) {
                 let reason = Reason::UnknownDashboard { tenant, dashboard };

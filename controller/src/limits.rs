@@ -4,7 +4,7 @@
 //! so every list and string that a rule looks at has one.
 
 /// Longest name of a tenant, a dashboard or a data source: two of them and `--` fit one DNS label of 63 octets.
-pub const NAME_LENGTH: usize = 30;
+pub const NAME_LENGTH: usize = kyros_shared_config::names::MAX_NAME_LENGTH;
 /// A DNS label without `--`: hyphens stand alone, and neither first nor last.
 pub const NAME_PATTERN: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
 
@@ -44,7 +44,7 @@ pub const DASHBOARDS: usize = 64;
 /// Most datasets that one dashboard may read.
 pub const DATASETS: usize = 64;
 /// Longest dataset name; it becomes a file name and a path segment.
-pub const DATASET_LENGTH: usize = 63;
+pub const DATASET_LENGTH: usize = kyros_shared_config::names::MAX_DATASET_LENGTH;
 /// Letters and digits at both ends, `-` and `_` between.
 pub const DATASET_PATTERN: &str = "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 

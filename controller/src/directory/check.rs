@@ -21,6 +21,15 @@ pub(super) struct Finding {
     pub(super) reason: Reason,
 }
 
+/// What there is to say of a document.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What the schema does not allow.
+    pub(super) mistakes: Vec<Finding>,
+    /// What it allows and hardly anybody means.
+    pub(super) warnings: Vec<Finding>,
+}
+
 /// Walks documents; keeps the patterns it has compiled.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
@@ -31,15 +40,15 @@ pub(super) struct Checker {
 struct Walk<'c> {
     checker: &'c mut Checker,
     path: Path,
-    findings: Vec<Finding>,
+    findings: Findings,
 }
 
 // === impl Checker ===
 
 impl Checker {
     /// Everything in the document that its schema does not allow.
-    pub(super) fn check(&mut self, document: &Item, schema: &Value) -> Vec<Finding> {
-        let mut walk = Walk { checker: self, path: Path::default(), findings: Vec::new() };
+    pub(super) fn check(&mut self, document: &Item, schema: &Value) -> Findings {
+        let mut walk = Walk { checker: self, path: Path::default(), findings: Findings::default() };
         walk.value(&document.tree, document.line, schema);
         walk.findings
     }
@@ -83,7 +92,13 @@ impl Walk<'_> {
             }
             let known = properties.and_then(|properties| properties.get(&entry.key));
             match known.or(additional.filter(|schema| schema.is_object())) {
-                Some(_) if entry.tree == Tree::Null => {}
+                Some(known) if entry.tree == Tree::Null => {
+                    let is_required = strings(schema, "required").any(|required| required == entry.key);
+                    // What tools write out of a cluster has nulls, and what must be there is missed below.
+                    if known.get("type").is_some() && !is_required {
+                        self.warn(entry.line, Reason::NoValue { field: self.path.join(&entry.key) });
+                    }
+                }
                 Some(schema) => self.at(Step::Key(entry.key.clone()), |walk| {
                     walk.value(&entry.tree, entry.line, schema);
                 }),
@@ -187,7 +202,11 @@ impl Walk<'_> {
     }
 
     fn report(&mut self, line: u64, reason: Reason) {
-        self.findings.push(Finding { path: self.path.clone(), line, reason });
+        self.findings.mistakes.push(Finding { path: self.path.clone(), line, reason });
+    }
+
+    fn warn(&mut self, line: u64, reason: Reason) {
+        self.findings.warnings.push(Finding { path: self.path.clone(), line, reason });
     }
 
     fn at(&mut self, step: Step, then: impl FnOnce(&mut Self)) {

@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    check::{Checker, Finding},
+    check::{Checker, Finding, Findings},
     problem::Reason,
     tree::{Item, Path, Step},
 };
@@ -45,13 +45,13 @@ impl Kind {
     /// Everything in the document that a cluster with this definition would refuse or drop.
     ///
     /// A rule whose subject has findings of its own is left out: it would only say the same in other words.
-    pub(super) fn check(&self, checker: &mut Checker, document: &Item) -> Vec<Finding> {
+    pub(super) fn check(&self, checker: &mut Checker, document: &Item) -> Findings {
         let mut findings = checker.check(document, &self.schema);
         let object = apply_defaults(&self.schema, &document.tree.to_json());
         let Err(broken) = self.validator.validate_compiled(&self.rules, &object, None) else {
             return findings;
         };
-        let known: Vec<Path> = findings.iter().map(|finding| finding.path.clone()).collect();
+        let known: Vec<Path> = findings.mistakes.iter().map(|finding| finding.path.clone()).collect();
         for error in broken.into_vec() {
             let path = subject(&error.field_path, &error.rule);
             let told = known.iter().any(|known| known.starts_with(&path));
@@ -61,7 +61,7 @@ impl Kind {
             }
             let line = document.line_of(&path);
             let reason = Reason::Rule { field: error.field_path, message: error.message };
-            findings.push(Finding { path, line, reason });
+            findings.mistakes.push(Finding { path, line, reason });
         }
         findings
     }

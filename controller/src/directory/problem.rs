@@ -8,11 +8,11 @@ use crate::{limits, resources::API_VERSION};
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}:{line}: {reason}", file.display())]
+#[error("{}{}: {reason}", file.display(), At(reason, *line))]
 pub struct Problem {
     /// The file, relative to the manifest directory; the directory itself where it cannot be read.
     pub file: PathBuf,
-    /// The line in that file, counted from 1 over all its documents.
+    /// The line in that file, counted from 1 over all its documents; 1 for what is wrong with the file as a whole.
     pub line: u64,
     /// What is wrong. Never shows a value, which may be a secret.
     pub reason: Reason,
@@ -131,6 +131,13 @@ pub enum Reason {
         /// The line of the name there.
         first_line: u64,
     },
+    /// Warning: a field stands there without a value, which an API server takes as if it did not stand there. What looks
+    /// like a value may be a comment: `#` begins one.
+    #[error("`{field}` has no value, and counts as not given")]
+    NoValue {
+        /// The field, with the path to it.
+        field: String,
+    },
     /// Warning: a tenant may open a dashboard that nobody defines. Not an error, because files come in any order.
     #[error("tenant `{tenant}` refers to dashboard `{dashboard}`, which does not exist")]
     UnknownDashboard {
@@ -152,6 +159,9 @@ pub(super) struct Problems {
 }
 
 struct Expected<'a>(&'a [String]);
+
+/// The line of a problem, where it has one.
+struct At<'a>(&'a Reason, u64);
 
 struct Subject<'a>(&'a str);
 
@@ -195,17 +205,21 @@ impl Reason {
             Self::Bound { .. } | Self::Rule { .. } => "change the value".to_owned(),
             Self::Shape { .. } => "report this as a bug of Kyros".to_owned(),
             Self::DuplicateResource { .. } => "rename or remove one of the two".to_owned(),
+            Self::NoValue { .. } => {
+                "remove it, or give it a value; one that begins with # must be in quotes".to_owned()
+            }
             Self::UnknownDashboard { .. } => "add the dashboard, or remove its name from the tenant".to_owned(),
             Self::More(_) => "put the problems above right first".to_owned(),
         }
     }
 }
 
-fn nearest<'a>(field: &str, expected: &'a [String]) -> Option<&'a str> {
+/// What somebody may have meant who wrote a name that is none: the one that is most like it, if one is like it at all.
+pub fn nearest<'a>(written: &str, known: &'a [String]) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
-    expected
+    known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(field, candidate), candidate.as_str()))
+        .map(|candidate| (strsim::jaro_winkler(written, candidate), candidate.as_str()))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
@@ -249,6 +263,13 @@ impl fmt::Display for Expected<'_> {
                 rest.iter().try_for_each(|field| write!(f, ", `{field}`"))
             }
         }
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What cannot be read has no lines that anybody knows of.
+        if matches!(self.0, Reason::Unreadable(_)) { Ok(()) } else { write!(f, ":{}", self.1) }
     }
 }
 

@@ -308,6 +308,32 @@ fn a_reference_to_nothing_is_a_warning() {
 }
 
 #[test]
+fn a_field_without_a_value_is_a_warning_that_names_quotes() {
+    let text = format!("{TENANT}  suspended:\n  members:\n  branding:\n    accentColor: #0b6bcb\n  limits: ~\n");
+    let set = read(&[("a.yaml", &text)]).unwrap();
+    let warnings: Vec<_> = set.warnings.iter().map(ToString::to_string).collect();
+    let no_value =
+        |line: u64, field: &str| format!("a.yaml:{line}: `spec.{field}` has no value, and counts as not given");
+    assert_eq!(
+        warnings,
+        [
+            no_value(7, "suspended"),
+            no_value(8, "members"),
+            no_value(10, "branding.accentColor"),
+            no_value(11, "limits")
+        ]
+    );
+    assert!(set.warnings[2].hint().contains("# must be in quotes"), "{}", set.warnings[2].hint());
+    let quoted = read(&[("a.yaml", &format!("{TENANT}  branding:\n    accentColor: \"#0b6bcb\"\n"))]).unwrap();
+    assert_eq!(quoted.warnings, []);
+    // What must be there is a mistake, and told once.
+    assert_eq!(problems(&TENANT.replace("Acme", "#Acme")), ["a.yaml:6: missing field `spec.displayName`"]);
+    // What tools copy out of a cluster.
+    let copied = TENANT.replace("  name: acme\n", "  name: acme\n  creationTimestamp: null\n") + "status: null\n";
+    assert_eq!(read(&[("a.yaml", &copied)]).unwrap().warnings, []);
+}
+
+#[test]
 fn what_a_cluster_fills_in_is_dropped() {
     let text = TENANT
         .replace("  name: acme\n", "  name: acme\n  namespace: other\n  generation: 7\n  uid: x\n  labels: {a: b}\n");
@@ -346,13 +372,13 @@ fn only_manifests_are_read_and_links_are_followed() {
     assert_eq!((set.tenants.len(), set.dashboards.len()), (1, 1));
     std::os::unix::fs::symlink("..data/gone.yaml", dir.path().join("gone.yaml")).unwrap();
     let found = load(dir.path()).unwrap_err();
-    assert!(found[0].to_string().starts_with("gone.yaml:1: cannot be read"), "{found:?}");
+    assert!(found[0].to_string().starts_with("gone.yaml: cannot be read"), "{found:?}");
 }
 
 #[test]
 fn files_that_cannot_be_read_are_problems() {
     let missing = load(Path::new("/nowhere/at/all")).unwrap_err();
-    assert!(missing[0].to_string().starts_with("/nowhere/at/all:1: cannot be read"), "{missing:?}");
+    assert!(missing[0].to_string().starts_with("/nowhere/at/all: cannot be read"), "{missing:?}");
     let large = "#".repeat(usize::try_from(limits::FILE_BYTES).unwrap() + 1);
     assert_eq!(problems(&large), ["a.yaml:1: the file is larger than 1024 KiB"]);
     let dir = directory(&[]);

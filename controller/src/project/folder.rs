@@ -32,6 +32,26 @@ pub(super) struct FolderProjector {
     applied: Option<ResourceSet>,
 }
 
+/// What there is to tell after a look at the folder.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    /// It is wrong, or wrong in another way than before.
+    Broken,
+    /// It was wrong and is not any more.
+    Mended,
+}
+
+impl News {
+    /// From what was wrong before and what is wrong now; empty where nothing is.
+    fn of(before: &str, now: &str) -> Option<Self> {
+        match (before == now, now.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(Self::Mended),
+            (false, false) => Some(Self::Broken),
+        }
+    }
+}
+
 impl FolderProjector {
     /// Opens the read model and applies the first complete set. An error here means that nothing may start.
     pub(super) async fn start(folder: &Path, metadata_db: &Path) -> Result<Self, ProjectError> {
@@ -71,8 +91,11 @@ impl FolderProjector {
                 }
                 Err(error) => error.to_string(),
             };
-            if !report.is_empty() && report != last_report {
-                tracing::error!("the last good set stays: {report}");
+            match News::of(&last_report, &report) {
+                Some(News::Broken) => tracing::error!("the last good set stays: {report}"),
+                // As loud as a warning: whoever read the error waits for this line.
+                Some(News::Mended) => tracing::warn!("the manifests are right again, and in force"),
+                None => (),
             }
             last_report = report;
         }
@@ -95,7 +118,7 @@ impl FolderProjector {
 
     async fn apply(&mut self, set: ResourceSet) -> Result<(), ProjectError> {
         for warning in &set.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{warning}; {}", warning.hint());
         }
         let tenants = set.tenants.iter().map(tenant_record).collect::<Result<Vec<_>, _>>()?;
         let dashboards = set.dashboards.iter().map(dashboard_record).collect::<Result<Vec<_>, _>>()?;
@@ -127,4 +150,16 @@ fn watch(folder: &Path, events: mpsc::Sender<()>) -> Option<notify::RecommendedW
         Ok(watcher)
     });
     watched.inspect_err(|error| tracing::warn!(%error, "no file events, looking every {RESYNC:?}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breakage_is_told_once_and_so_is_its_end() {
+        let rounds = ["", "a.yaml:1: x", "a.yaml:1: x", "a.yaml:2: y", "", ""];
+        let told: Vec<_> = rounds.windows(2).map(|pair| News::of(pair[0], pair[1])).collect();
+        assert_eq!(told, [Some(News::Broken), None, Some(News::Broken), Some(News::Mended), None]);
+    }
 }
