@@ -1,4 +1,5 @@
-//! Says in `kyros_sidecar::fuzzing` what must hold.
+//! What a client puts into `Cookie` and a dashboard into `Set-Cookie`.
+//! `kyros_sidecar::fuzzing::cookies` says what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kyros_sidecar::fuzzing::cookies(data));

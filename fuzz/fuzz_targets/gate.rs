@@ -1,4 +1,5 @@
-//! Says in `kyros_sidecar::fuzzing` what must hold.
+//! The head of a request, into the sidecar's gate.
+//! `kyros_sidecar::fuzzing::gate` says what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kyros_sidecar::fuzzing::gate(data));

@@ -1,4 +1,5 @@
-//! Says in `kyros_shared_config::fuzzing` what must hold.
+//! A compact token, or its three parts, into the verifiers.
+//! `kyros_shared_config::fuzzing::token` says what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kyros_shared_config::fuzzing::token(data));

@@ -240,17 +240,6 @@ pub struct StoredCookie {
     pub partitioned: bool,
 }
 
-/// How a WebSocket was closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketClose {
-    /// The close code.
-    pub code: u16,
-    /// The reason that came with it.
-    pub reason: String,
-    /// Whether the closing handshake was completed.
-    pub clean: bool,
-}
-
 /// A line of the browser's console: of every tab and frame, with failed loads and uncaught exceptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleLine {
@@ -387,11 +376,6 @@ impl Browser {
         Ok(self.client.switch_to_window(tab.clone()).await?)
     }
 
-    /// Closes the current tab; another is to be switched to next.
-    pub async fn close_tab(&self) -> Result<()> {
-        Ok(self.client.close_window().await?)
-    }
-
     /// Waits for an element in the current frame.
     pub async fn wait_for_css(&self, css: &str, deadline: Duration) -> Result<Element> {
         self.until(css, deadline, async || self.client.find(Locator::Css(css)).await.map(Some)).await
@@ -433,36 +417,6 @@ impl Browser {
             Some(error) => Err(BrowserError::Unexpected(format!("script: {error}"))),
             None => Ok(answer.get_mut("value").map(Value::take).unwrap_or_default()),
         }
-    }
-
-    /// Opens a WebSocket in the current frame, which keeps it under this name.
-    pub async fn open_socket(&self, name: &str, url: &str) -> Result<()> {
-        let script = "const [name, url] = arguments;
-            const kept = { opened: false, messages: [], close: null };
-            (window.__sockets ??= {})[name] = kept;
-            kept.socket = new WebSocket(url);
-            kept.socket.onopen = () => { kept.opened = true };
-            kept.socket.onmessage = event => { kept.messages.push(String(event.data)) };
-            kept.socket.onclose = event => {
-                kept.close = { code: event.code, reason: event.reason, clean: event.wasClean };
-            };";
-        self.js(script, vec![json!(name), json!(url)]).await.map(drop)
-    }
-
-    /// What a socket has received so far.
-    pub async fn socket_messages(&self, name: &str) -> Result<Vec<String>> {
-        let messages = self.js("return window.__sockets[arguments[0]].messages", vec![json!(name)]).await?;
-        Ok(messages.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
-    }
-
-    /// Waits until a socket is closed: 1006, not clean, where there was no close frame or no connection at all.
-    pub async fn socket_close(&self, name: &str, deadline: Duration) -> Result<SocketClose> {
-        let close = self.wait_for_js(&format!("window.__sockets[{}].close", json!(name)), deadline).await?;
-        Ok(SocketClose {
-            code: close["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or_default(),
-            reason: string(&close["reason"]),
-            clean: close["clean"] == json!(true),
-        })
     }
 
     /// All cookies kept for exactly this host (no port; cookies make no difference between ports).

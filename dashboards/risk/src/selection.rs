@@ -2,7 +2,10 @@
 
 use kyros_dashboard_kit::{Choice, FilterError, Filters, Keep, Query};
 
-use crate::book::{Book, Month, Scope};
+use crate::{
+    book::{Book, Month, Scope},
+    page::month_name,
+};
 
 /// The page's own path.
 pub(crate) const PAGE: &str = "/";
@@ -14,9 +17,9 @@ const CHOICES: usize = 200;
 pub(crate) fn filters(book: &Book, asked: Query) -> Result<Filters, FilterError> {
     let mut filters = Filters::new(PAGE, asked).keep("sort");
     if let Some((latest, earlier)) = book.months.split_last().filter(|_| book.has_history()) {
-        let choices = earlier.iter().rev().map(|month| Choice::named(month_value(month), month_name(month)));
+        let choices = earlier.iter().rev().map(|month| Choice::named(month_value(month), month_name(month.as_of)));
         // The latest month can be named too, so that a link to it still shows it when a newer one has come.
-        let choices = std::iter::once(Choice::named(month_value(latest), month_name(latest))).chain(choices);
+        let choices = std::iter::once(Choice::named(month_value(latest), month_name(latest.as_of))).chain(choices);
         filters = filters.select("as_of", "As of", "Latest month", choices)?;
     }
     let first = |values: &[String]| values.iter().take(CHOICES).cloned().collect::<Vec<_>>();
@@ -70,10 +73,6 @@ pub(crate) fn scope_without<'a>(filters: &'a Filters, name: &str) -> Scope<'a> {
 
 fn month_value(month: &Month) -> String {
     month.as_of.map_or_else(String::new, |day| format!("{:04}-{:02}", day.year(), day.month()))
-}
-
-fn month_name(month: &Month) -> String {
-    month.as_of.and_then(crate::page::chart_date).map_or_else(String::new, kyros_dashboard_kit::charts::Date::month)
 }
 
 #[cfg(test)]

@@ -197,6 +197,6 @@ pub(crate) fn chart_date(day: Date) -> Option<ChartDate> {
 }
 
 /// The name of a month: `Sep 2026`.
-fn month_name(day: Option<Date>) -> String {
+pub(crate) fn month_name(day: Option<Date>) -> String {
     day.and_then(chart_date).map_or_else(String::new, ChartDate::month)
 }
