@@ -1,14 +1,17 @@
 //! The `kyros` program.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use kyros::{
     bench::{self, BenchCommand},
     data::{self, DataCommand},
     dev::{self, DevArgs},
     new::{self, NewCommand},
-    output::visible,
+    output::{print, say, visible},
     up::{self, UpArgs},
     validate::{self, ValidateArgs},
 };
@@ -20,6 +23,9 @@ use kyros_shared_config::{
 /// Twice as fast on group-bys as the system's allocator (docs/decisions).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Where the help of every command has the options on logging.
+const LOGGING: &str = "Logging";
 
 /// Dashboards for many tenants, with hard isolation.
 #[derive(Parser)]
@@ -34,11 +40,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
   cargo kyros data ls"
 )]
 struct Cli {
-    /// What is logged, as a `tracing` filter.
-    #[arg(long, env = "KYROS_LOG", default_value = "warn", global = true)]
+    /// What is logged: a level, or levels of single parts, such as `info,kyros_sidecar=debug`.
+    #[arg(long, env = "KYROS_LOG", default_value = "warn", global = true, help_heading = LOGGING)]
     log: String,
     /// How log lines look.
-    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true)]
+    #[arg(long, env = "KYROS_LOG_FORMAT", value_enum, default_value = "auto", global = true, help_heading = LOGGING)]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -71,15 +77,11 @@ enum Command {
     Openapi,
 }
 
-/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
-const EX_USAGE: u8 = 64;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     install_provider();
     if let Err(error) = telemetry::start(&LogArgs { log: cli.log, log_format: cli.log_format, log_filter_file: None }) {
-        eprintln!("kyros: {error}");
-        return ExitCode::from(EX_USAGE);
+        Cli::command().error(ErrorKind::ValueValidation, format!("--log: {error}")).exit();
     }
     match run(cli.command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -87,7 +89,7 @@ fn main() -> ExitCode {
         Err(error) => match error.downcast::<clap::Error>() {
             Ok(misuse) => misuse.exit(),
             Err(error) => {
-                eprintln!("kyros: {}", plain(&format!("{error:#}")));
+                say(&format!("kyros: {}", plain(&format!("{error:#}"))));
                 ExitCode::FAILURE
             }
         },
@@ -117,18 +119,19 @@ fn run(command: Command) -> anyhow::Result<bool> {
             runtime.block_on(bench::run(command))?;
             Ok(true)
         }
-        Command::Validate(args) => Ok(validate::run(&args.dir)),
+        Command::Validate(args) => validate::run(&args.dir),
         Command::Data(command) => data::run(&command).map(|()| true),
         Command::Crds { output: None } => {
-            print!("{}", kyros_controller::resources::crds_yaml()?);
+            print(kyros_controller::resources::crds_yaml()?.as_bytes())?;
             Ok(true)
         }
         Command::Crds { output: Some(folder) } => {
-            kyros_controller::resources::write_crds(&folder)?;
+            let context = || format!("the definitions cannot be written into {}", folder.display());
+            kyros_controller::resources::write_crds(&folder).with_context(context)?;
             Ok(true)
         }
         Command::Openapi => {
-            println!("{}", kyros_api::openapi_document());
+            print(format!("{}\n", kyros_api::openapi_document()).as_bytes())?;
             Ok(true)
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    ffi::OsStr,
     io::{self, IsTerminal as _, Read, Write as _},
     time::Duration,
 };
@@ -42,7 +43,7 @@ impl Steps {
                 bar.set_style(style(SPINNER));
                 bar.set_message(message);
             }
-            None if self.is_told => eprintln!("{message}"),
+            None if self.is_told => say(&message),
             None => (),
         }
     }
@@ -87,12 +88,34 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// Writes a result to standard output. Who stops reading it, as `head` does, has had enough: that is no failure.
-pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
+pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    printed(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn printed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) => Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(()),
     }
+}
+
+/// Writes a line to standard output, for programs that go on whether somebody reads it or not.
+pub(crate) fn tell(line: &str) {
+    let _ = print(format!("{line}\n").as_bytes());
+}
+
+/// Writes a line to standard error. Where nobody takes even that, there is nobody left to be told, and no reason to end.
+pub fn say(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// How this program is called where it runs: by Cargo's alias in its own repository, by its name elsewhere.
+pub(crate) fn program() -> &'static str {
+    // Cargo sets it for what `cargo run` starts.
+    let is_run_by_cargo = std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+    if is_run_by_cargo { "cargo kyros" } else { "kyros" }
 }
 
 /// A table with a header.
@@ -120,13 +143,25 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// Bold on a terminal that wants colour (<https://no-color.org>).
+/// `1 row`, `1,234 rows`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", grouped(number as u64))
+}
+
+/// Whether standard output is a terminal that wants colour.
+pub(crate) fn has_colour() -> bool {
+    io::stdout().is_terminal() && !is_colour_unwanted(std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// Whether `NO_COLOR` says so: present and not empty (<https://no-color.org>).
+fn is_colour_unwanted(no_color: Option<&OsStr>) -> bool {
+    no_color.is_some_and(|value| !value.is_empty())
+}
+
+/// Bold on a terminal that wants colour.
 pub(crate) fn bold(text: &str) -> String {
-    if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        format!("\x1b[1m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if has_colour() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -138,6 +173,27 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        for (number, text) in [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1_234, "1,234 rows")] {
+            assert_eq!(counted(number, "row"), text);
+        }
+    }
+
+    #[test]
+    fn no_colour_is_wanted_when_the_variable_holds_something() {
+        assert!(!is_colour_unwanted(None));
+        assert!(!is_colour_unwanted(Some(OsStr::new(""))));
+        assert!(is_colour_unwanted(Some(OsStr::new("0"))));
+    }
+
+    #[test]
+    fn who_stops_reading_has_had_enough_and_a_full_disk_is_an_error() {
+        assert!(printed(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        let full = printed(Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(full.to_string().starts_with("standard output cannot be written: "), "{full}");
     }
 
     #[test]

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     data::make_demo,
-    output::{Steps, bold},
-    stack::{Foundation, Plan, Running, Site, Upstream, bind_gateway, lock_state, private_folder},
+    output::{self, Steps, bold},
+    stack::{Foundation, Plan, Running, Site, Upstream, bind_gateway, listen_address, lock_state, private_folder},
 };
 
 /// Requests in flight may take this long to end after Ctrl-C.
@@ -36,7 +36,7 @@ const DRAIN: Duration = Duration::from_secs(3);
   cargo kyros up --listen 127.0.0.1:9000 --state /tmp/kyros --manifests my/manifests --people my/people.yaml")]
 pub struct UpArgs {
     /// Where browsers connect; port 0 picks a free one. Only loopback: there are no passwords.
-    #[arg(long, env = "KYROS_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "KYROS_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     pub listen: SocketAddr,
     /// The data folder; demo data is made there when it has none.
     #[arg(long, env = "KYROS_DATA_DIR", default_value = "data")]
@@ -74,7 +74,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let steps = Steps::new();
     steps.now("reading manifests");
-    let listener = bind_gateway(args.listen, "up").await?;
+    let listener = bind_gateway(args.listen, "up", &args.state).await?;
+    // Before anything is made in a folder that was not meant.
+    look_for_sources(&args)?;
     let lock = lock_state(&args.state, "up")?;
     let foundation = Foundation::lay(plan(&args), listener, lock).await?;
     let sites = bind_sites(&args).await?;
@@ -86,6 +88,21 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     steps.finish();
     announce(&public_url, &running.people, &theirs, started.elapsed());
     until(running, shutdown).await
+}
+
+/// What the defaults name is there in a checkout of Kyros alone.
+fn look_for_sources(args: &UpArgs) -> anyhow::Result<()> {
+    if !args.manifests.is_dir() {
+        let folder = args.manifests.display();
+        bail!(
+            "there is no folder {folder}: give that of your manifests with --manifests, or start in a checkout of Kyros"
+        );
+    }
+    if !args.people.exists() {
+        let file = args.people.display();
+        bail!("there is no file {file}: give that of your mock people with --people, or start in a checkout of Kyros");
+    }
+    Ok(())
 }
 
 fn plan(args: &UpArgs) -> Plan {
@@ -107,7 +124,8 @@ async fn until(mut running: Running, shutdown: CancellationToken) -> anyhow::Res
         () = running.part_ended() => !shutdown.is_cancelled(),
     };
     shutdown.cancel();
-    eprintln!("stopping: requests in flight may take {} s, Ctrl-C again ends at once", DRAIN.as_secs());
+    let seconds = DRAIN.as_secs();
+    output::say(&format!("stopping: requests in flight may take {seconds} s, Ctrl-C again ends at once"));
     running.stop().await;
     if failed {
         bail!("a part ended by itself; start again with --log info to see which")
@@ -165,19 +183,20 @@ fn egress_port(port: i32) -> Option<u16> {
     u16::try_from(port).ok()?.checked_add(1000)
 }
 
+/// Whether somebody reads it or not: Kyros is there for browsers.
 fn announce(
     public_url: &PublicUrl,
     people: &[String],
     theirs: &[(DashboardSlug, UpstreamAddress, SocketAddr)],
     took: Duration,
 ) {
-    println!("{}  {}", bold("Portal"), bold(&public_url.to_string()));
-    println!("People  no passwords; their tokens: curl {public_url}/mock/people");
+    output::tell(&format!("{}  {}", bold("Portal"), bold(&public_url.to_string())));
+    output::tell(&format!("People  no passwords; their tokens: curl {public_url}/mock/people"));
     for person in people {
-        println!("        {person}");
+        output::tell(&format!("        {person}"));
     }
     for (slug, address, egress) in theirs {
-        println!("Run {slug} on {address} with KYROS_API_URL=http://{egress}");
+        output::tell(&format!("Run {slug} on {address} with KYROS_API_URL=http://{egress}"));
     }
-    println!("Ready in {:.1} s. Ctrl-C stops it.", took.as_secs_f64());
+    output::tell(&format!("Ready in {:.1} s. Ctrl-C stops it.", took.as_secs_f64()));
 }

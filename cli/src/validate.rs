@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kyros_controller::directory;
 
+use crate::output::{counted, print, say};
+
 /// Check a folder of Tenant and Dashboard manifests.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  kyros validate data/manifests")]
@@ -14,32 +16,31 @@ pub struct ValidateArgs {
 }
 
 /// Prints every mistake with file, line and what to do; true when there is none.
-pub fn run(dir: &Path) -> bool {
+pub fn run(dir: &Path) -> anyhow::Result<bool> {
     if dir.is_file() {
-        eprintln!("{}: give the folder; resources refer to each other across files", dir.display());
-        return false;
+        say(&format!("{}: give the folder; resources refer to each other across files", dir.display()));
+        return Ok(false);
     }
     match directory::load(dir) {
         Ok(set) if set.tenants.is_empty() && set.dashboards.is_empty() => {
-            eprintln!("{}: there is no Tenant and no Dashboard in any .yaml or .yml file here", dir.display());
-            false
+            say(&format!("{}: there is no Tenant and no Dashboard in any .yaml or .yml file here", dir.display()));
+            Ok(false)
         }
         Ok(set) => {
             for warning in &set.warnings {
-                eprintln!("warning: {warning}\n  {}", warning.hint());
+                say(&format!("warning: {warning}\n  {}", warning.hint()));
             }
-            println!("{} tenants and {} dashboards are right", set.tenants.len(), set.dashboards.len());
-            true
+            let (tenants, dashboards) = (set.tenants.len(), set.dashboards.len());
+            let counts = format!("{} and {}", counted(tenants, "tenant"), counted(dashboards, "dashboard"));
+            print(format!("{counts} are right\n").as_bytes())?;
+            Ok(true)
         }
         Err(problems) => {
             for problem in &problems {
-                eprintln!("{problem}\n  {}", problem.hint());
+                say(&format!("{problem}\n  {}", problem.hint()));
             }
-            eprintln!(
-                "{} to mend",
-                if problems.len() == 1 { "1 mistake".into() } else { format!("{} mistakes", problems.len()) }
-            );
-            false
+            say(&format!("{} to mend", counted(problems.len(), "mistake")));
+            Ok(false)
         }
     }
 }

@@ -130,6 +130,76 @@ fn a_failed_import_says_why_and_changes_nothing() {
 }
 
 #[test]
+fn a_file_without_rows_replaces_one_with_rows_only_when_that_is_meant() {
+    let place = Place::new();
+    let none = place.file("none.csv", "day,channel\n");
+    assert!(out(&place.import(&none, &[])).starts_with("0 rows are now orders"), "there was nothing to lose");
+    out(&place.import(&place.file("orders.csv", CSV), &[]));
+    let before = out(&place.run(&["ls", "--format", "json"]));
+    // What a failed download leaves: a header and nothing below it.
+    let problem = place.file("problem.csv", "401 Unauthorized");
+    let nothing: &[&str] = &[];
+    for (file, more) in [(&none, nothing), (&none, &["--dry-run"]), (&problem, nothing)] {
+        let said = failure(&place.import(file, more), 1);
+        assert!(said.contains("nothing changed: it has no rows, and would replace the 3 rows"), "{said}");
+        assert!(said.contains("--allow-empty"), "{said}");
+    }
+    assert_eq!(out(&place.run(&["ls", "--format", "json"])), before);
+    let said = out(&place.import(&none, &["--allow-empty"]));
+    assert!(said.starts_with("0 rows are now orders of acme for clv, and replace the older version\n"), "{said}");
+    place.file("data/tenants/acme/clv/orders.parquet", "PAR1");
+    assert!(failure(&place.import(&none, &[]), 1).contains("--allow-empty"), "nobody knows what a damaged one had");
+}
+
+#[test]
+fn columns_without_a_name_of_their_own_are_refused_and_awkward_names_are_told() {
+    let place = Place::new();
+    for (content, reason) in [
+        ("b,,c:d,\"e,f\",-g\n1,2,3,4,5\n", "line 1: column 2 has no name"),
+        ("a,a\n1,2\n", "line 1: columns 1 and 2 are both called \"a\""),
+    ] {
+        let said = failure(&place.import(&place.file("bad.csv", content), &[]), 1);
+        assert!(said.contains(reason) && said.contains("nothing changed"), "{said}");
+    }
+    assert!(!place.path("data").exists());
+    let awkward = place.import(&place.file("awkward.csv", "b,c:d,\"e,f\",-g\n1,2,3,4\n"), &[]);
+    assert!(out(&awkward).starts_with("1 row is now orders of acme for clv\n"), "{awkward:?}");
+    let said = String::from_utf8_lossy(&awkward.stderr).into_owned();
+    assert!(said.starts_with("warning: ") && said.contains("\"c:d\", \"e,f\", \"-g\""), "{said}");
+}
+
+#[test]
+fn names_that_the_manifests_do_not_have_are_one_line_of_warning() {
+    let place = Place::new();
+    let orders = place.file("orders.csv", CSV);
+    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/manifests");
+    let import = |tenant: &str, dashboard: &str, more: &[&str]| {
+        let arguments = ["import", orders.to_str().unwrap(), "--tenant", tenant, "--dashboard", dashboard];
+        let output = place.run(&[&arguments[..], &["--dataset", "orders"], more].concat());
+        out(&output);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(import("nosuch", "nosuchdash", &[]), "", "there are no manifests");
+    assert_eq!(import("acme", "clv", &["--manifests", manifests]), "");
+    let said = import("acmee", "nosuchdash", &["--manifests", manifests]);
+    let expected = "has no Tenant acmee (did you mean acme?) and no Dashboard nosuchdash\n";
+    assert!(said.starts_with("warning: ") && said.ends_with(expected) && said.lines().count() == 1, "{said}");
+    std::fs::create_dir(place.path("data/manifests")).unwrap();
+    std::fs::copy(Path::new(manifests).join("tenants.yaml"), place.path("data/manifests/tenants.yaml")).unwrap();
+    assert!(import("nosuch", "clv", &[]).contains("has no Tenant nosuch"), "those in the data folder are found");
+}
+
+#[test]
+fn an_import_that_did_not_reach_its_place_says_for_certain_that_nothing_changed() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("data/tenants")).unwrap();
+    place.file("data/tenants/acme", "no folder");
+    let said = failure(&place.import(&place.file("orders.csv", CSV), &[]), 1);
+    assert!(said.contains("nothing changed") && !said.contains("perhaps"), "{said}");
+    assert!(said.contains(place.path("data").to_str().unwrap()), "{said}");
+}
+
+#[test]
 fn a_dry_run_shows_the_columns_and_writes_nothing() {
     let place = Place::new();
     let said = out(&place.import(&place.file("orders.csv", CSV), &["--dry-run"]));
@@ -222,7 +292,9 @@ fn an_export_can_be_imported_again_as_what_it_was() {
     let last = std::fs::read_to_string(place.path("out.csv")).unwrap();
     assert_eq!(last.replace("\r\n", "\n"), csv);
     assert!(failure(&place.export(&place.path("out.xlsx"), &[]), 2).contains("add --format"));
-    assert!(failure(&place.export(&place.path("nowhere/out.csv"), &[]), 1).contains("was not written"));
+    let said = failure(&place.export(&place.path("nowhere/out.csv"), &[]), 1);
+    let folder = format!("out.csv was not written: the folder {}", place.path("nowhere").display());
+    assert!(said.contains(&folder) && !said.contains(".tmp"), "{said}");
 }
 
 #[test]
@@ -231,5 +303,8 @@ fn help_has_examples_and_no_colour_where_no_terminal_is() {
     for command in ["import", "ls", "query", "export"] {
         let help = out(&place.run(&[command, "--help"]));
         assert!(help.contains("Examples:\n  kyros data") && !help.contains('\u{1b}'), "{help}");
+        assert!(help.contains("\nLogging:\n"), "{help}");
     }
+    let help = out(&place.run(&["query", "--help"]));
+    assert!(help.contains("total=true") && help.contains("cursor"), "{help}");
 }

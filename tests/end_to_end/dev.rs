@@ -184,6 +184,9 @@ fn a_command_that_does_not_start_is_a_sentence_and_a_failure() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is not loopback"), "{refused:?}");
+    let (status, log) = project.plan(&["--watch", "nofolder"], &["true"], |start| start.run());
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("--watch: there is no folder nofolder"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Starts, stops, changes and failures while people are at work.
 
 use std::{
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -234,12 +234,40 @@ async fn a_taken_port_and_a_used_state_folder_are_clear_sentences() {
     let taken = Up::command(program, up.home.path(), up.port).output().unwrap();
     let said = String::from_utf8_lossy(&taken.stderr);
     assert!(!taken.status.success());
-    assert!(said.contains(&format!("port {} of 127.0.0.1 is taken", up.port)) && said.contains("--listen"), "{said}");
+    assert!(said.contains(&format!("port {} of 127.0.0.1 is taken", up.port)), "{said}");
+    assert!(said.contains("kyros up --listen 127.0.0.1:0 --state OTHER_FOLDER"), "{said}");
     let used = Up::command(program, up.home.path(), 0).output().unwrap();
     let said = String::from_utf8_lossy(&used.stderr);
     assert!(!used.status.success() && said.contains("another kyros up uses the state folder"), "{said}");
     let public = Command::new(program).args(["up", "--listen", "0.0.0.0:0"]).output().unwrap();
     assert!(String::from_utf8_lossy(&public.stderr).contains("not loopback"));
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let arguments = ["up", "--listen", "127.0.0.1:0"];
+    let lost = Command::new(program).args(arguments).current_dir(elsewhere.path()).output().unwrap();
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("give that of your manifests with --manifests"), "{lost:?}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is made where it was not meant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_whether_anybody_reads_what_it_prints_or_not() {
+    let up = up();
+    let (home, port) = (up.home.clone(), up.port);
+    assert!(up.interrupt().unwrap().success());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_kyros"));
+    let mut again = Up::command(program, home.path(), port).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    let client = Client::new(&format!("http://kyros.localhost:{port}")).unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while client.get("/mock/people", None).await.is_err() {
+        assert!(again.try_wait().unwrap().is_none() && Instant::now() < deadline, "it is reachable");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It prints once it is.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(again.try_wait().unwrap().is_none(), "it goes on");
+    assert!(Command::new("kill").args(["-INT", &again.id().to_string()]).status().unwrap().success());
+    assert!(again.wait().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,6 +287,10 @@ async fn a_broken_manifest_leaves_the_last_good_set_and_says_where() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while client.get("/api/tenant", Some(&token)).await.unwrap().json()["display_name"] != "Globex Renamed" {
         assert!(Instant::now() < deadline, "the mended set takes effect");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    while !up.log().contains("the manifests are right again") {
+        assert!(Instant::now() < deadline, "the end of it is told too");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let validate = |folder: &std::path::Path| {

@@ -1,5 +1,10 @@
 //! What `curl` gets: the shapes and error codes that programs are written against.
 
+use std::{
+    fs::File,
+    process::{Command, Output, Stdio},
+};
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use kyros_tests::{Answer, Client};
 use serde_json::json;
@@ -308,4 +313,47 @@ async fn the_page_shows_the_published_parameters_for_the_published_data() {
     ] {
         assert!(page.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "{name} is {value}");
     }
+}
+
+fn kyros(arguments: &[&str], stdout: impl Into<Stdio>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kyros")).args(arguments).stdout(stdout).output().unwrap()
+}
+
+#[test]
+fn a_tool_that_nobody_reads_ends_in_silence_and_one_on_a_full_disk_says_so() {
+    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/manifests");
+    for arguments in [&["openapi"][..], &["crds"], &["validate", manifests]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = kyros(arguments, writer);
+        assert_eq!((unread.status.code(), unread.stderr.as_slice()), (Some(0), &b""[..]), "{arguments:?}");
+        let Ok(full) = File::options().write(true).open("/dev/full") else { continue };
+        let full = kyros(arguments, full);
+        let said = String::from_utf8_lossy(&full.stderr);
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("kyros: standard output cannot be written: "), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_two_and_say_what_is_wanted() {
+    for (arguments, said) in [
+        (&["--log", "kyros=loud", "crds"][..], "--log: log filter \"kyros=loud\""),
+        (&["up", "--listen", "8080"], "such as 127.0.0.1:8080"),
+        (&["dev", "--listen", "8080", "--", "true"], "such as 127.0.0.1:8080"),
+    ] {
+        let refused = kyros(arguments, Stdio::piped());
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+    let help = kyros(&["new", "dashboard", "--help"], Stdio::piped());
+    assert!(!String::from_utf8_lossy(&help.stdout).contains('\\'), "{help:?}");
+}
+
+#[test]
+fn definitions_that_cannot_be_written_name_their_folder() {
+    let refused = kyros(&["crds", "--output", "/dev/null/definitions"], Stdio::piped());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("cannot be written into /dev/null/definitions: "), "{said}");
 }

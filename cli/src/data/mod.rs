@@ -1,8 +1,10 @@
 //! `kyros data`: what operators do with tenants' data, by the names of tenant and dashboard.
 
+mod columns;
 mod demo;
 mod import;
 mod list;
+mod owners;
 mod query;
 
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use clap::{Args, Subcommand};
 use kyros_api::operator::NamedDataset;
 use kyros_shared_config::{DashboardSlug, DatasetName, TenantId};
 
+pub(crate) use columns::table;
 pub(crate) use demo::{make_demo, named};
 
 /// Work with tenants' data.

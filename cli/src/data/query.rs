@@ -1,7 +1,7 @@
 //! `kyros data query` and `kyros data export`: the data API's own queries, answered by its engine in this process.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -22,7 +22,9 @@ mod grid;
 const TABLE_ROWS: u32 = 20;
 
 pub(super) const QUERY_EXAMPLES: &str = "\
-A query is written as in the address of /api/data/DATASET: select, group_by, agg, filter (repeatable), sort, limit, offset.
+A query is written as in the address of /api/data/DATASET: select, group_by, agg, filter (repeatable), sort, limit, offset. \
+total=true may stand there and is always meant: the table says how many rows there are. A cursor leads through the API's \
+pages; here offset does.
 
 Examples:
   kyros data query --tenant acme --dashboard clv transactions
@@ -30,8 +32,8 @@ Examples:
   kyros data query --tenant acme --dashboard clv transactions 'filter=order_date:ge:2026-01-01&agg=*:count' --format json";
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
-The file's name says the format: .csv, .ndjson, .json, .arrow or .parquet. It is written beside its place first, readable for you
-alone, so that it is there as a whole or not at all. Without a limit every row is exported.
+The file's name says the format: .csv, .ndjson, .json, .arrow or .parquet. It is written beside its place first, readable for \
+you alone, so that it is there as a whole or not at all. Without a limit every row is exported.
 
 Examples:
   kyros data export --tenant acme --dashboard clv transactions --output transactions.parquet
@@ -161,7 +163,7 @@ fn show(asked: &Asked, format: AnswerFormat) -> anyhow::Result<()> {
         let answer = asked.answer(TABLE_ROWS)?;
         return Ok(output::print(grid::of(&answer)?.as_bytes())?);
     };
-    if matches!(encoding, Encoding::Arrow | Encoding::Parquet) && std::io::stdout().is_terminal() {
+    if matches!(encoding, Encoding::Arrow | Encoding::Parquet) && io::stdout().is_terminal() {
         return Err(misused(format!("{} is not for a terminal: add --output FILE", encoding.name())));
     }
     let answer = asked.answer(u32::MAX)?;
@@ -173,7 +175,9 @@ fn write(asked: &Asked, encoding: Encoding, file: &Path) -> anyhow::Result<()> {
     let mut encoder = Encoder::new(asked.answer(u32::MAX)?, encoding);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = (|| {
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        // Its own error names a file that nobody has heard of.
+        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()));
+        let mut temporary = temporary.with_context(|| format!("the folder {}", folder.display()))?;
         while let Some(piece) = encoder.piece()? {
             temporary.write_all(&piece)?;
         }
@@ -182,8 +186,10 @@ fn write(asked: &Asked, encoding: Encoding, file: &Path) -> anyhow::Result<()> {
         anyhow::Ok(())
     })();
     written.with_context(|| format!("{} was not written", file.display()))?;
-    let (rows, name) = (output::grouped(encoder.into_answer().table.rows() as u64), file.display());
-    Ok(output::print(format!("{rows} rows are in {name} ({})\n", encoding.name()).as_bytes())?)
+    let (rows, name) = (encoder.into_answer().table.rows(), file.display());
+    let are = if rows == 1 { "is" } else { "are" };
+    let rows = output::counted(rows, "row");
+    Ok(output::print(format!("{rows} {are} in {name} ({})\n", encoding.name()).as_bytes())?)
 }
 
 impl Asked {

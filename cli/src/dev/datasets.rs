@@ -42,7 +42,7 @@ impl Given {
     /// Reads the file as a whole.
     pub(super) fn read(&self) -> anyhow::Result<Table> {
         let bytes = std::fs::read(&self.file).with_context(|| format!("{}", self.file.display()))?;
-        Table::from_bytes(bytes, self.format()?).with_context(|| format!("{}", self.file.display()))
+        crate::data::table(bytes, self.format()?).with_context(|| format!("{}", self.file.display()))
     }
 
     fn format(&self) -> anyhow::Result<Format> {

@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     output::Steps,
-    stack::{Foundation, Plan, Site, Upstream, bind_gateway, lock_state},
+    stack::{Foundation, Plan, Site, Upstream, bind_gateway, listen_address, lock_state},
 };
 
 /// A name of its own beside that of `kyros up`: cookies know names and no ports, so the two would sign each other's people out.
@@ -60,7 +60,7 @@ const BASE: &str = "http://kyros-dev.localhost";
 const DRAIN: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
-The command finds its port in PORT and in KYROS_DASHBOARD_LISTEN, and the data API in KYROS_API_URL. What common frameworks
+The command finds its port in PORT and in KYROS_DASHBOARD_LISTEN, and the data API in KYROS_API_URL. What common frameworks \
 read is set too (Streamlit, Gradio, Flask, uvicorn). {port} in its arguments becomes the port.
 
 Examples:
@@ -88,7 +88,7 @@ pub struct DevArgs {
     #[arg(long)]
     port: Option<u16>,
     /// Where browsers connect; port 0 picks a free one. Only loopback: there are no passwords.
-    #[arg(long, default_value = "127.0.0.1:8090")]
+    #[arg(long, default_value = "127.0.0.1:8090", value_parser = listen_address)]
     listen: SocketAddr,
     /// A folder of Tenant and Dashboard manifests, instead of the demo tenants acme and globex.
     #[arg(long)]
@@ -124,7 +124,11 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let screen = Screen::new();
     let steps = Steps::new();
     steps.now("preparing tenants and data");
-    let listener = bind_gateway(args.listen, "dev").await?;
+    // Later it would be one warning among the first lines of the dashboard.
+    if let Some(missing) = args.watch.iter().find(|folder| !folder.is_dir()) {
+        bail!("--watch: there is no folder {}", missing.display());
+    }
+    let listener = bind_gateway(args.listen, "dev", &args.state).await?;
     let lock = lock_state(&args.state, "dev")?;
     let world = tokio::task::block_in_place(|| World::build(&args))?;
     let foundation = Foundation::lay(plan(&args, &world), listener, lock).await?;

@@ -1,14 +1,12 @@
 //! What `kyros dev` prints, a line at a time. Colour only on a terminal that wants it.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::StatusCode;
 use kyros_shared_config::PublicUrl;
 
 use super::cast::Cast;
+use crate::output;
 
 /// Standard output.
 #[derive(Clone)]
@@ -18,7 +16,7 @@ pub(super) struct Screen {
 
 /// Whoever stopped reading has had enough: no failure, and no end of the dashboard.
 pub(super) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(format!("{text}\n").as_bytes());
+    output::tell(text);
 }
 
 /// How a text looks, as parameters of SGR.
@@ -47,8 +45,7 @@ impl Look {
 
 impl Screen {
     pub(super) fn new() -> Self {
-        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { has_colour: io::stdout().is_terminal() && !is_unwanted }
+        Self { has_colour: output::has_colour() }
     }
 
     fn look(&self, look: Look, text: &str) -> String {

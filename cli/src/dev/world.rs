@@ -25,7 +25,7 @@ use super::{
     DevArgs,
     datasets::{self, Given},
 };
-use crate::{new::title_of, output::grouped};
+use crate::{new::title_of, output::counted};
 
 /// A dashboard's own manifest, as `kyros new` writes it.
 const OWN_MANIFEST: &str = "kyros.yaml";
@@ -55,7 +55,7 @@ impl World {
     /// Finds or makes all of it. Nothing of the developer's is written to.
     pub(super) fn build(args: &DevArgs) -> anyhow::Result<Self> {
         // Sessions and keys are not for version control.
-        std::fs::write(args.state.join(".gitignore"), "*\n")?;
+        written(&args.state.join(".gitignore"), "*\n")?;
         let mut given = args.data.as_deref().map(datasets::in_folder).transpose()?.unwrap_or_default();
         given.extend(args.dataset.iter().cloned());
         let (manifests, is_demo) = match &args.manifests {
@@ -96,7 +96,7 @@ impl World {
             publish(&self.data, &self.place(tenant, &given.dataset), &table)?;
         }
         let names = tenants.iter().map(|tenant| tenant.as_str()).collect::<Vec<_>>().join(" and ");
-        Ok(format!("{} has {} rows for {names}", given.dataset, grouped(table.rows() as u64)))
+        Ok(format!("{} has {} for {names}", given.dataset, counted(table.rows(), "row")))
     }
 
     /// A file for one tenant replaces one for all.

@@ -31,7 +31,7 @@ Examples:
 /// What to write.
 #[derive(Debug, Args)]
 pub struct NewDashboardArgs {
-    /// The dashboard's name: part of its address, so a-z, 0-9 and \"-\", at most 30 characters.
+    /// The dashboard's name: part of its address, so a-z, 0-9 and "-", at most 30 characters.
     name: DashboardSlug,
     /// What it is written with.
     #[arg(long, value_enum)]

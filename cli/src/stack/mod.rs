@@ -8,7 +8,7 @@ mod state;
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use kyros_sidecar::{Gateway, GatewaySettings, Sidecar, settings::Routes};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::Steps;
+use crate::output::{Steps, program};
 
 pub(crate) use site::{Site, Upstream};
 pub(crate) use state::{lock_state, private_folder};
@@ -181,22 +181,33 @@ impl Running {
     }
 }
 
-/// Binds where browsers connect, on loopback and nowhere else.
-pub(crate) async fn bind_gateway(address: SocketAddr, command: &str) -> anyhow::Result<TcpListener> {
+/// Reads `--listen`.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "give an address and a port, such as 127.0.0.1:8080")
+}
+
+/// Binds where browsers connect, on loopback and nowhere else. `state` is the folder that the command is to use.
+pub(crate) async fn bind_gateway(address: SocketAddr, command: &str, state: &Path) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() {
         bail!("{address} is not loopback: people sign in here without passwords, so nobody else may reach it");
     }
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
-            "port {} of {} is taken; stop what uses it, or choose another: cargo kyros {command} --listen {}:{}",
+            "port {} of {} is taken; stop what uses it, or take one that is free: {}",
             address.port(),
             address.ip(),
-            address.ip(),
-            address.port().checked_add(1).unwrap_or(8080),
+            beside(address, command, state::is_in_use(state)),
         ),
         Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
     }
+}
+
+/// How the command is started beside another one. The next port may be taken as well, so the system chooses.
+fn beside(address: SocketAddr, command: &str, is_state_in_use: bool) -> String {
+    let listen = SocketAddr::new(address.ip(), 0);
+    let state = if is_state_in_use { " --state OTHER_FOLDER" } else { "" };
+    format!("{} {command} --listen {listen}{state} ...", program())
 }
 
 async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToken) -> anyhow::Result<()> {
@@ -217,4 +228,31 @@ async fn wait_until_ready(sidecars: &[Arc<Sidecar>], shutdown: &CancellationToke
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_port_and_a_port_alone_is_told_so() {
+        assert_eq!(listen_address("127.0.0.1:0").unwrap().port(), 0);
+        for wrong in ["8080", "127.0.0.1", "localhost:8080", ""] {
+            assert!(listen_address(wrong).unwrap_err().contains("127.0.0.1:8080"), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_start_is_told_one_that_works() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (first, free) = (folder.path().join("first"), folder.path().join("free"));
+        let listener = bind_gateway("127.0.0.1:0".parse().unwrap(), "dev", &first).await.unwrap();
+        let _lock = lock_state(&first, "dev").unwrap();
+        let taken = listener.local_addr().unwrap();
+        let same_folder = bind_gateway(taken, "dev", &first).await.unwrap_err().to_string();
+        assert!(same_folder.ends_with("kyros dev --listen 127.0.0.1:0 --state OTHER_FOLDER ..."), "{same_folder}");
+        let other_folder = bind_gateway(taken, "dev", &free).await.unwrap_err().to_string();
+        assert!(other_folder.ends_with("kyros dev --listen 127.0.0.1:0 ..."), "{other_folder}");
+        assert!(!free.exists(), "looking makes nothing");
+    }
 }

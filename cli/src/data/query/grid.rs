@@ -8,7 +8,7 @@ use kyros_api::engine::{Answer, Encoding, Kind, encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::output::{self, grouped};
+use crate::output::{self, counted, grouped};
 
 /// The most characters of a cell.
 const CELL: usize = 60;
@@ -33,9 +33,9 @@ pub(super) fn of(answer: &Answer) -> anyhow::Result<String> {
     for row in 0..answer.table.rows() {
         table.add_row(columns.iter().filter_map(|(kind, values)| Some(cell(*kind, values.get(row)?.get()))));
     }
-    let (shown, total) =
-        (grouped(answer.table.rows() as u64), grouped(answer.total.unwrap_or(answer.table.rows()) as u64));
-    Ok(format!("{table}\n{}\n", output::bold(&format!("{shown} of {total} rows"))))
+    let rows = answer.table.rows();
+    let (shown, total) = (grouped(rows as u64), counted(answer.total.unwrap_or(rows), "row"));
+    Ok(format!("{table}\n{}\n", output::bold(&format!("{shown} of {total}"))))
 }
 
 fn cell(kind: Kind, json: &str) -> Cell {
