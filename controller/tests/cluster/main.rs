@@ -4,10 +4,12 @@
 
 mod chaos;
 mod election;
+mod injection;
 mod neighbours;
 mod permissions;
 mod projection;
 mod reconciling;
 mod resources;
 mod schema;
+mod unreadable;
 mod world;

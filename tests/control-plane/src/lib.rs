@@ -146,8 +146,16 @@ impl ControlPlane {
         Ok(fs::write(path, kubeconfig(&server.address, &server.folder.path().join("certs/apiserver.crt"), token))?)
     }
 
-    /// helm, if it is there.
+    /// helm, if it is there; otherwise a line says that something is skipped.
+    ///
+    /// # Panics
+    /// Where a cluster is required (see [`Assets::find`]) and there is no helm.
     pub fn helm(&self) -> Option<&Path> {
+        if self.helm.is_none() {
+            let required = std::env::var_os("KYROS_TEST_REQUIRE_CLUSTER").is_some_and(|value| !value.is_empty());
+            assert!(!required, "no helm beside the API server: run tests/control-plane/build");
+            eprintln!("skipped: no helm");
+        }
         self.helm.as_deref()
     }
 
