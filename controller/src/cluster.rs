@@ -10,8 +10,12 @@ use thiserror::Error;
 
 /// How long one call may take. A healthy API server answers in milliseconds; a hung one must not hold a reconciliation.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent; a watch is told something at least every minute (bookmarks), and ends within five.
-const SILENCE: Duration = Duration::from_mins(5);
+/// How long a connection may be silent. A server that is gone without a word shows in nothing but the silence of its watches,
+/// and until then the projector goes on confirming what it last heard: its calls take another connection, and are answered.
+/// So as short as it can be. A watch of a kind where nothing happens is told something (a bookmark) two minutes after it
+/// began and every minute from then on; a shorter silence would break each such watch off before its first word, again and
+/// again, each time with a comparison of the whole list.
+const SILENCE: Duration = Duration::from_secs(150);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -96,11 +100,15 @@ pub async fn connect() -> Result<Client, ClusterError> {
 }
 
 /// A client that never retries by itself and never waits for ever to connect.
-pub fn client_of(mut config: Config) -> Result<Client, ClusterError> {
+pub fn client_of(config: Config) -> Result<Client, ClusterError> {
+    client_that_waits(config, SILENCE)
+}
+
+fn client_that_waits(mut config: Config, silence: Duration) -> Result<Client, ClusterError> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // A server that is gone without a word would leave a watch waiting for ever.
-    config.read_timeout = Some(SILENCE);
+    config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
     Client::try_from(config).map_err(|error| ClusterError::NoCluster(error.to_string()))
 }
@@ -129,5 +137,51 @@ pub(crate) fn watch_problem(what: &str, error: &kube::runtime::watcher::Error) -
         ClusterError::NotInstalled(what.to_owned()).to_string()
     } else {
         ClusterError::of_status(format!("watching {what}"), status.clone()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use kube::{
+        Api,
+        api::{WatchEvent, WatchParams},
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::resources::Tenant;
+
+    #[test]
+    fn silence_is_longer_than_a_quiet_watch_is_silent_and_not_much() {
+        let (first_bookmark, margin) = (Duration::from_mins(2), Duration::from_secs(20));
+        assert!(SILENCE >= first_bookmark + margin, "every quiet watch would break");
+        assert!(SILENCE < Duration::from_mins(3), "a dead watch would look current");
+    }
+
+    #[tokio::test]
+    async fn a_watch_whose_server_is_gone_without_a_word_fails() {
+        kyros_shared_config::crypto::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let config = Config::new(format!("http://{address}").parse().unwrap());
+        let client = client_that_waits(config, Duration::from_millis(200)).unwrap();
+        let tenants: Api<Tenant> = Api::namespaced(client, "default");
+        let heard = tokio::time::timeout(Duration::from_secs(20), async {
+            let events = tenants.watch(&WatchParams::default(), "1").await.unwrap();
+            Box::pin(events).next().await
+        });
+        let heard: Option<Result<WatchEvent<Tenant>, _>> = heard.await.expect("it is noticed");
+        assert!(heard.is_none_or(|heard| heard.is_err()));
     }
 }

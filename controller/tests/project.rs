@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use kyros_controller::{
     ProjectSettings, Projector,
-    project::{CONFIRM_EVERY, ProjectError, Source},
+    project::{COMPARE_EVERY, CONFIRM_EVERY, ProjectError, Source},
 };
 use kyros_metadata::{Reader, TenantRecord};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ async fn start(folder: tempfile::TempDir, manifests: &Path) -> Running {
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: None,
         confirm_every: CONFIRM_EVERY,
+        compare_every: COMPARE_EVERY,
     };
     let projector = Projector::start(&settings).await.unwrap();
     let (reader, follow) = Reader::open(&settings.metadata_db, Duration::ZERO).await.unwrap();
@@ -141,6 +142,7 @@ async fn nothing_starts_on_a_first_set_with_a_mistake() {
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: None,
         confirm_every: CONFIRM_EVERY,
+        compare_every: COMPARE_EVERY,
     };
     let refused = Projector::start(&settings).await.err().expect("an error");
     assert!(matches!(refused, ProjectError::Manifests(_)), "{refused}");

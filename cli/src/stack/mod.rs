@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use kyros_api::{Api, ApiSettings, settings::FRAME_CACHE_MIB};
 use kyros_controller::{
     ProjectSettings, Projector,
-    project::{CONFIRM_EVERY, Source},
+    project::{COMPARE_EVERY, CONFIRM_EVERY, Source},
 };
 use kyros_http_server::admin::Operations as _;
 use kyros_shared_config::PublicUrl;
@@ -68,6 +68,7 @@ impl Foundation {
             metadata_db: plan.state.join("metadata.db"),
             cluster_keys: None,
             confirm_every: CONFIRM_EVERY,
+            compare_every: COMPARE_EVERY,
         };
         let projector = Projector::start(&project).await?;
         Ok(Self { plan, public_url, listener, project, projector, lock })

@@ -177,7 +177,7 @@ impl Walk<'_> {
     fn int_or_string(&mut self, tree: &Tree, line: u64, schema: &Value) {
         match tree {
             Tree::Text(text) => self.text(text, line, schema),
-            Tree::Number(number) if number.is_i64() => {}
+            Tree::Number(number) if number.is_i64() => self.number(number.as_f64(), line, schema),
             _ => self.wrong_type("a string", tree, line),
         }
     }

@@ -3,66 +3,37 @@
 //! The order of events within one watch is the API server's; nothing is decided by comparing resource versions. A watch that
 //! had to begin anew lists everything, so what was missed meanwhile is made good. Events are written in batches: one
 //! transaction for all that came together.
+//!
+//! A resource that is being deleted is absent, however long somebody's finalizer holds it: whoever deletes a tenant means that
+//! nobody shall be let in.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    api::ListParams,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event},
-    },
-};
+use futures_util::StreamExt as _;
+use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::watcher::Event};
 use kyros_metadata::{
     Change, CompleteList, DashboardRecord, Listed, MetadataError, TenantRecord, Version, Writer, digest,
 };
-use kyros_shared_config::{ClusterKeys, clock::unix_now};
-use serde::de::DeserializeOwned;
+use kyros_shared_config::clock::unix_now;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ProjectError, ProjectSettings, ProjectionMetrics, Source,
+    reading::{DASHBOARD, Events, Guarded, Seen, TENANT, is_terminating, versions, watch, write_keys},
     records::{BadName, dashboard_record, tenant_record},
 };
 use crate::{
-    cluster::{ClusterError, call, watch_problem},
+    cluster::{ClusterError, call},
     resources::{Dashboard, Tenant},
 };
 
-/// Most events that are written in one transaction.
-const BATCH: usize = 256;
-/// How often the read model is compared with a fresh list; a tenth more or less, so that many pods do not ask at once.
-const DRIFT_EVERY: Duration = Duration::from_mins(10);
 /// A difference that is still there after this long is no change under way.
 const DRIFT_SETTLE: Duration = Duration::from_secs(5);
 /// How often the cluster's keys are read; a rotated key is published long before it signs.
 const KEYS_EVERY: Duration = Duration::from_mins(5);
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Objects per page of a list.
-const PAGE: u32 = 500;
-/// The kinds, as versions name them.
-const TENANT: &str = "Tenant";
-const DASHBOARD: &str = "Dashboard";
-
-type Guarded<K> = DeserializeGuard<K>;
-
-/// What a watch saw, of either kind.
-enum Seen {
-    Tenant(Box<Event<Guarded<Tenant>>>),
-    Dashboard(Box<Event<Guarded<Dashboard>>>),
-}
-
-type Events = BoxStream<'static, Vec<Result<Seen, String>>>;
 
 /// Projects one namespace of a cluster.
 pub(super) struct ClusterProjector {
@@ -71,6 +42,7 @@ pub(super) struct ClusterProjector {
     writer: Writer,
     keys: Option<PathBuf>,
     confirm_every: Duration,
+    compare_every: Duration,
     metrics: Arc<ProjectionMetrics>,
     events: Events,
     tenants: Listing<TenantRecord>,
@@ -120,6 +92,7 @@ impl ClusterProjector {
             writer,
             keys: settings.cluster_keys.clone(),
             confirm_every: settings.confirm_every,
+            compare_every: settings.compare_every,
             metrics,
             tenants: Listing::default(),
             dashboards: Listing::default(),
@@ -151,7 +124,8 @@ impl ClusterProjector {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut confirm = ticks(self.confirm_every);
         let mut keys = ticks(KEYS_EVERY);
-        let mut drift = ticks(jittered(DRIFT_EVERY));
+        // Spread, so that many pods do not ask at once.
+        let mut drift = ticks(jittered(self.compare_every));
         loop {
             let done = tokio::select! {
                 Some(batch) = self.events.next() => self.take_in(batch).await,
@@ -223,6 +197,7 @@ impl ClusterProjector {
                 self.unreadable.retain(|(kind, _)| *kind != TENANT);
                 None
             }
+            Event::InitApply(tenant) if is_terminating(&tenant) => None,
             Event::InitApply(tenant) => {
                 let record = read(&tenant);
                 self.note(TENANT, &tenant, record.is_some());
@@ -234,12 +209,12 @@ impl ClusterProjector {
                 self.tenants.end();
                 return self.relist().await;
             }
-            Event::Apply(tenant) => {
+            Event::Apply(tenant) if !is_terminating(&tenant) => {
                 let record = read(&tenant);
                 self.note(TENANT, &tenant, record.is_some());
                 record.map(Change::PutTenant)
             }
-            Event::Delete(tenant) => {
+            Event::Apply(tenant) | Event::Delete(tenant) => {
                 self.unreadable.remove(&(TENANT, tenant.name_any()));
                 Some(Change::RemoveTenant { name: tenant.name_any(), uid: uid(&tenant) })
             }
@@ -259,6 +234,7 @@ impl ClusterProjector {
                 self.unreadable.retain(|(kind, _)| *kind != DASHBOARD);
                 None
             }
+            Event::InitApply(dashboard) if is_terminating(&dashboard) => None,
             Event::InitApply(dashboard) => {
                 let record = read(&dashboard);
                 self.note(DASHBOARD, &dashboard, record.is_some());
@@ -270,12 +246,12 @@ impl ClusterProjector {
                 self.dashboards.end();
                 return self.relist().await;
             }
-            Event::Apply(dashboard) => {
+            Event::Apply(dashboard) if !is_terminating(&dashboard) => {
                 let record = read(&dashboard);
                 self.note(DASHBOARD, &dashboard, record.is_some());
                 record.map(Change::PutDashboard)
             }
-            Event::Delete(dashboard) => {
+            Event::Apply(dashboard) | Event::Delete(dashboard) => {
                 self.unreadable.remove(&(DASHBOARD, dashboard.name_any()));
                 Some(Change::RemoveDashboard { name: dashboard.name_any(), uid: uid(&dashboard) })
             }
@@ -324,7 +300,9 @@ impl ClusterProjector {
     }
 
     /// Confirms the state if the cluster answers. After a watch that failed a comparison must come first: a watch that goes on
-    /// where it was tells nobody so, and one that lost something would otherwise look current.
+    /// where it was tells nobody so, and one that lost something would otherwise look current. One whose server went silent
+    /// looks current too, until it fails for its silence (`SILENCE` in `crate::cluster`): two and a half minutes, of the
+    /// fifteen after which nobody gets a token any more.
     async fn confirm(&mut self) -> Result<(), ProjectError> {
         if self.is_doubtful {
             self.begin_check(Duration::ZERO, false);
@@ -404,18 +382,6 @@ async fn listed(check: &mut Option<Check>) -> Option<(bool, Result<Vec<Version>,
     }
 }
 
-/// The issuer of the cluster's service-account tokens and its keys (Kubernetes: service account issuer discovery).
-async fn write_keys(client: &Client, path: Option<&Path>) -> Result<(), ProjectError> {
-    let Some(path) = path else { return Ok(()) };
-    let issuer = document(client, "/.well-known/openid-configuration").await?;
-    let keys = document(client, "/openid/v1/jwks").await?;
-    let keys = ClusterKeys {
-        issuer: issuer["issuer"].as_str().unwrap_or_default().to_owned(),
-        keys: keys["keys"].as_array().cloned().unwrap_or_default(),
-    };
-    keys.write(path).map_err(|source| ProjectError::Keys { path: path.to_owned(), source })
-}
-
 impl<R> Listing<R> {
     fn begin(&mut self) {
         self.reading = Some(Listed { records: Vec::new(), unreadable: Vec::new() });
@@ -432,14 +398,6 @@ impl<R> Listing<R> {
     fn end(&mut self) {
         self.complete = self.reading.take();
     }
-}
-
-async fn document(client: &Client, path: &str) -> Result<serde_json::Value, ClusterError> {
-    let request = http::Request::get(path).body(Vec::new()).map_err(|error| ClusterError::Call {
-        action: format!("reading {path}"),
-        source: Box::new(kube::Error::HttpError(error)),
-    })?;
-    call(|| format!("reading {path}"), client.request(request)).await
 }
 
 /// The record of a resource; `None`, and a line in the log, for one that cannot be read. One such object must not stop the
@@ -461,55 +419,6 @@ where
 
 fn uid<K: Resource>(object: &K) -> String {
     object.uid().unwrap_or_default()
-}
-
-fn watch(client: &Client, namespace: &str) -> Events {
-    let tenants =
-        watched::<Tenant>(client, namespace).map(|seen| seen.map(|event| Seen::Tenant(Box::new(event)))).boxed();
-    let dashboards =
-        watched::<Dashboard>(client, namespace).map(|seen| seen.map(|event| Seen::Dashboard(Box::new(event)))).boxed();
-    futures_util::stream::select(tenants, dashboards).ready_chunks(BATCH).boxed()
-}
-
-fn watched<K>(client: &Client, namespace: &str) -> BoxStream<'static, Result<Event<Guarded<K>>, String>>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
-    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
-    watcher::watcher(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .map_err(|error| watch_problem(&K::plural(&()), &error))
-        .boxed()
-}
-
-async fn versions<K>(client: &Client, namespace: &str, kind: &'static str) -> Result<Vec<Version>, ClusterError>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let mut page = ListParams::default().limit(PAGE);
-    let mut versions = Vec::new();
-    loop {
-        let listed = call(|| format!("listing {}", K::plural(&())), api.list_metadata(&page)).await?;
-        versions.extend(listed.items.iter().map(|object| Version {
-            kind,
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            generation: object.metadata.generation.unwrap_or_default(),
-        }));
-        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(versions),
-        }
-    }
 }
 
 fn ticks(period: Duration) -> tokio::time::Interval {

@@ -12,6 +12,7 @@
 mod cluster;
 mod folder;
 mod metrics;
+mod reading;
 mod records;
 
 use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
@@ -47,10 +48,17 @@ pub struct ProjectSettings {
     /// How often an unchanged state is confirmed, in seconds: readers hand out nothing when nobody does for long.
     #[arg(long, env = "KYROS_CONFIRM_EVERY", default_value = "60", value_parser = seconds)]
     pub confirm_every: Duration,
+
+    /// How often the read model is compared with a fresh list of the cluster's, in seconds: what a watch lost without a word
+    /// shows only there.
+    #[arg(long, env = "KYROS_COMPARE_EVERY", default_value = "600", value_parser = seconds)]
+    pub compare_every: Duration,
 }
 
 /// How often an unchanged state is confirmed where nobody says.
 pub const CONFIRM_EVERY: Duration = Duration::from_mins(1);
+/// How often it is compared where nobody says; a tenth more or less.
+pub const COMPARE_EVERY: Duration = Duration::from_mins(10);
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: u64 = text.parse().map_err(|_| "a whole number of seconds".to_owned())?;

@@ -127,14 +127,17 @@ pub struct DashboardSpec {
 
     /// Tells when the container has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::probe")]
     pub startup_probe: Option<Probe>,
 
     /// Tells when the container may receive requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::probe")]
     pub readiness_probe: Option<Probe>,
 
     /// Tells when the container must be restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::probe")]
     pub liveness_probe: Option<Probe>,
 }
 

@@ -1,6 +1,6 @@
 //! Schemas of borrowed Kubernetes types, with the bounds that those types lack, and of lists with a rule for each entry.
 
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::api::core::v1::{EnvVar, Probe, ResourceRequirements};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
@@ -61,6 +61,17 @@ pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
         // Claims refer to a list in the PodSpec that a Dashboard does not have.
         properties.remove("claims");
     }
+    schema
+}
+
+/// A probe as in a container. A port is a number or a name, and a number that is no port could not even be read.
+pub(super) fn probe(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Probe::json_schema(generator);
+    for handler in ["httpGet", "tcpSocket", "grpc"] {
+        let bounds = json!({ "minimum": limits::PORT_MIN, "maximum": limits::PORT_MAX });
+        amend(&mut schema, &format!("/properties/{handler}/properties/port"), bounds);
+    }
+    schema.insert("nullable".to_owned(), json!(true));
     schema
 }
 

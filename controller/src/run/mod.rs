@@ -17,6 +17,7 @@ pub mod dashboard;
 mod fixtures;
 mod metrics;
 mod tenant;
+mod unreadable;
 mod watches;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -35,7 +36,7 @@ use kube::{
 use kyros_http_server::admin::serve_admin;
 use kyros_shared_config::{PublicUrl, crypto::random_id};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -47,7 +48,7 @@ use self::{
 };
 use crate::{
     cluster::{ClusterError, connect},
-    lease::{Elector, Fence, KubeLease, Lost, TIMING},
+    lease::{Elector, Fence, KubeLease, LeaseStore, Lost, TIMING},
 };
 
 /// Reconciliations at once. More only makes an API server slower: each waits for it most of the time.
@@ -169,12 +170,31 @@ pub async fn run(settings: &RunSettings, shutdown: CancellationToken) -> Result<
     };
     metrics.leads(false);
     stop.cancel();
-    if !work.is_finished() && tokio::time::timeout(DRAIN, work).await.is_err() {
-        tracing::warn!("reconciliations under way were cut off");
-    }
+    let has_ended = ended(&mut work, DRAIN).await;
     held?;
-    elector.release().await;
+    hand_over(&mut elector, has_ended).await;
     Ok(())
+}
+
+/// Whether the work ended by itself. Work that does not end in time is ended here, and not left to itself.
+async fn ended(work: &mut JoinHandle<()>, drain: Duration) -> bool {
+    if work.is_finished() || tokio::time::timeout(drain, &mut *work).await.is_ok() {
+        return true;
+    }
+    work.abort();
+    // An error says that it was cut off, which was the point.
+    let _ = work.await;
+    false
+}
+
+/// Gives the lease back. Not after work that was cut off: a write may have been sent whose answer nobody waits for any more,
+/// and whoever follows must come later than that. The lease runs out by itself.
+async fn hand_over<S: LeaseStore>(elector: &mut Elector<S>, has_ended: bool) {
+    if has_ended {
+        elector.release().await;
+    } else {
+        tracing::warn!("reconciliations under way were cut off, the lease is left to expire");
+    }
 }
 
 /// Reconciles until `shutdown`, as long as the fence is open. Public for tests that bring a client of their own.
@@ -247,5 +267,67 @@ where
     // Failed reconciliations were reported where they failed, and failing watches by the watch.
     if let Err(controller::Error::RunnerError(error)) = result {
         tracing::error!(%error, "controller");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::{Mutex, PoisonError},
+    };
+
+    use super::*;
+    use crate::lease::{Claim, Record};
+
+    /// A lease that remembers its holders.
+    #[derive(Clone, Default)]
+    struct Holders(Arc<Mutex<Vec<String>>>);
+
+    impl Holders {
+        fn record(&self, holder: &str) -> Record {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(holder.to_owned());
+            Record { holder: holder.to_owned(), duration: TIMING.lease, version: "1".to_owned(), transitions: 0 }
+        }
+
+        fn all(&self) -> Vec<String> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
+
+    impl LeaseStore for Holders {
+        async fn get(&self) -> Result<Option<Record>, ClusterError> {
+            Ok(None)
+        }
+
+        async fn create(&self, holder: &str, _: Duration) -> Result<Record, ClusterError> {
+            Ok(self.record(holder))
+        }
+
+        async fn replace(&self, _: &Record, next: &Claim<'_>) -> Result<Record, ClusterError> {
+            Ok(self.record(next.holder))
+        }
+    }
+
+    /// Leads, works, and stops; what the lease saw, and whether anything still works.
+    async fn stopped(work: impl Future<Output = ()> + Send + 'static) -> (Vec<String>, bool) {
+        let holders = Holders::default();
+        let mut elector = Elector::new(holders.clone(), "me", TIMING);
+        assert!(elector.acquire(&CancellationToken::new()).await);
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let mut work = tokio::spawn(async move {
+            work.await;
+            drop(held);
+        });
+        let has_ended = ended(&mut work, Duration::from_millis(20)).await;
+        hand_over(&mut elector, has_ended).await;
+        (holders.all(), Arc::strong_count(&alive) > 1)
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_given_back_only_when_nothing_can_write_any_more() {
+        assert_eq!(stopped(async {}).await, (vec!["me".to_owned(), String::new()], false));
+        assert_eq!(stopped(pending()).await, (vec!["me".to_owned()], false), "it was cut off");
     }
 }

@@ -1,6 +1,7 @@
 //! The status of a `Tenant`: whether it is served, and whether every dashboard that it names exists.
 //!
-//! A name that leads nowhere is a condition and never an error: people apply resources in any order.
+//! A name that leads nowhere is a condition and never an error: people apply resources in any order. Whether the dashboards
+//! are ready is theirs to say: one without pods, or whose pods nobody here watches, makes no tenant less ready.
 
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    conditions::{DASHBOARDS_RESOLVED, READY, Verdict, reason_of, updated},
+    conditions::{DASHBOARDS_RESOLVED, READY, TERMINATING, Verdict, reason_of, terminating, updated},
     context::{Context, WriteError},
     dashboard::build::MANAGER,
+    unreadable::tell_unreadable,
 };
 use crate::{
     limits,
@@ -29,15 +31,17 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, WriteError> {
     let Ok(tenant) = &guarded.0 else {
-        tracing::error!(tenant = guarded.name_any(), "not readable, left alone");
-        return Ok(Action::await_change());
+        let name = guarded.name_any();
+        let next = tell_unreadable::<Tenant>(&context, &name, &[DASHBOARDS_RESOLVED]).await?;
+        context.backoff.succeeded(&format!("Tenant {name}"));
+        context.metrics.passed("Tenant", "Unreadable", context.backoff.len());
+        return Ok(next);
     };
-    if tenant.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    // One that is being deleted is as good as gone.
     let exists = |name: &str| {
         let reference = ObjectRef::<DeserializeGuard<crate::resources::Dashboard>>::new(name);
-        context.caches.dashboards.get(&reference.within(context.namespace())).is_some()
+        let found = context.caches.dashboards.get(&reference.within(context.namespace()));
+        found.is_some_and(|dashboard| dashboard.meta().deletion_timestamp.is_none())
     };
     let next = status(tenant, exists, Timestamp::now());
     if tenant.status.as_ref() != Some(&next) {
@@ -60,18 +64,20 @@ fn status(tenant: &Tenant, exists: impl Fn(&str) -> bool, now: Timestamp) -> Ten
         let message = format!("no Dashboard of this name: {names}; create it, or take it out of spec.dashboards");
         Verdict::no("DashboardNotFound", message)
     };
-    let (state, ready) = if tenant.spec.suspended {
+    let (state, ready) = if tenant.metadata.deletion_timestamp.is_some() {
+        (None, Verdict::no(TERMINATING, terminating(&tenant.metadata)))
+    } else if tenant.spec.suspended {
         let message = "suspended on purpose: set spec.suspended to false to open it again";
-        (TenantState::Suspended, Verdict::no("Suspended", message))
-    } else if resolved.holds {
-        (TenantState::Active, Verdict::yes("Ready"))
+        (Some(TenantState::Suspended), Verdict::no("Suspended", message))
+    } else if resolved.is_yes() {
+        (Some(TenantState::Active), Verdict::yes("Ready"))
     } else {
-        (TenantState::Active, resolved.clone())
+        (Some(TenantState::Active), resolved.clone())
     };
     let before = tenant.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     TenantStatus {
         observed_generation: Some(generation),
-        state: Some(state),
+        state,
         members: i32::try_from(tenant.spec.members.len()).ok(),
         missing: missing.into_iter().take(limits::STATUS_NAMES).cloned().collect(),
         conditions: updated(before, &[(DASHBOARDS_RESOLVED, resolved), (READY, ready)], generation, now),
@@ -105,12 +111,14 @@ async fn tell(context: &Context, tenant: &Tenant, next: &TenantStatus) {
         return;
     }
     let note = next.conditions.iter().find(|condition| condition.type_ == READY).map(|found| found.message.as_str());
-    let is_bad = !is_ready && reason != "Suspended";
+    let is_bad = !is_ready && !matches!(reason, "Suspended" | TERMINATING);
     context.tell(&tenant.object_ref(&()), is_bad, reason, "Reconcile", note.unwrap_or_default()).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
     use crate::run::fixtures::tenant;
 
@@ -132,6 +140,18 @@ mod tests {
         let suspended = status_with(&acme, &[]);
         assert_eq!(reason_of(&suspended.conditions, READY), Some(("Suspended", false)));
         assert_eq!(reason_of(&suspended.conditions, DASHBOARDS_RESOLVED), Some(("DashboardNotFound", false)));
+    }
+
+    #[test]
+    fn a_tenant_that_somebody_holds_back_from_going_is_not_served() {
+        let mut acme = tenant("acme", &["clv"]);
+        acme.metadata.deletion_timestamp = Some(Time(at(1)));
+        acme.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+        let held = status(&acme, |_| true, at(1));
+        assert_eq!(reason_of(&held.conditions, READY), Some((TERMINATING, false)));
+        assert_eq!(held.state, None);
+        let message = &held.conditions.iter().find(|found| found.type_ == READY).unwrap().message;
+        assert!(message.contains("example.com/hold"), "{message}");
     }
 
     #[test]

@@ -254,7 +254,7 @@ fn grants(tenant: &Guarded<Tenant>) -> u64 {
     hasher.finish()
 }
 
-/// Tells a dashboard that came or went from one that only changed.
+/// Tells a dashboard that came or went from one that only changed. One that is being deleted has gone.
 #[derive(Default)]
 struct DashboardChanges {
     known: HashSet<String>,
@@ -269,7 +269,9 @@ impl DashboardChanges {
         match event {
             Event::Init | Event::InitApply(_) => false,
             Event::InitDone => true,
-            Event::Apply(dashboard) => !self.known.contains(&dashboard.name_any()) && names(dashboard),
+            Event::Apply(dashboard) => {
+                self.known.contains(&dashboard.name_any()) == is_terminating(dashboard) && names(dashboard)
+            }
             Event::Delete(dashboard) => names(dashboard),
         }
     }
@@ -277,10 +279,10 @@ impl DashboardChanges {
     fn note(&mut self, event: &Event<Guarded<Dashboard>>) {
         match event {
             Event::Init => self.known.clear(),
-            Event::InitApply(dashboard) | Event::Apply(dashboard) => {
+            Event::InitApply(dashboard) | Event::Apply(dashboard) if !is_terminating(dashboard) => {
                 self.known.insert(dashboard.name_any());
             }
-            Event::Delete(dashboard) => {
+            Event::InitApply(dashboard) | Event::Apply(dashboard) | Event::Delete(dashboard) => {
                 self.known.remove(&dashboard.name_any());
             }
             Event::InitDone => (),
@@ -288,8 +290,14 @@ impl DashboardChanges {
     }
 }
 
+fn is_terminating(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
     use super::*;
     use crate::run::fixtures::{dashboard, tenant};
 
@@ -320,6 +328,13 @@ mod tests {
         assert!(changes.concern(&Event::Delete(guarded("clv")), &acme));
         changes.note(&Event::Delete(guarded("clv")));
         assert!(changes.concern(&Event::Apply(guarded("clv")), &acme));
+        changes.note(&Event::Apply(guarded("clv")));
+        let mut held = dashboard("clv");
+        held.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let held = || Event::Apply(DeserializeGuard(Ok(held.clone())));
+        assert!(changes.concern(&held(), &acme), "it is being deleted");
+        changes.note(&held());
+        assert!(!changes.concern(&held(), &acme), "it was already");
     }
 
     #[test]

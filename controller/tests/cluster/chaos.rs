@@ -34,6 +34,8 @@ struct State {
     losing: AtomicU64,
     /// Every event makes its watch begin anew.
     expiring: AtomicBool,
+    /// No event is told, and nothing says so.
+    mute: AtomicBool,
     /// The way to the API server is cut: nothing is sent, and open watches break.
     is_cut: watch::Sender<bool>,
     writes: AtomicU64,
@@ -49,6 +51,7 @@ impl Chaos {
             allowed: AtomicU64::new(u64::MAX),
             losing: AtomicU64::new(0),
             expiring: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
             is_cut: watch::channel(false).0,
             writes: AtomicU64::new(0),
             log: Mutex::default(),
@@ -69,6 +72,11 @@ impl Chaos {
     /// Tells every watch that hears anything that it has to begin anew (410), or no longer.
     pub(crate) fn expire(&self, is_expiring: bool) {
         self.0.expiring.store(is_expiring, Ordering::Relaxed);
+    }
+
+    /// Loses everything that watches hear, without a word, or no longer.
+    pub(crate) fn mute(&self, is_mute: bool) {
+        self.0.mute.store(is_mute, Ordering::Relaxed);
     }
 
     /// Cuts the way to the API server, or mends it.
@@ -100,6 +108,9 @@ impl Chaos {
     fn heard(&self, line: &[u8]) -> Vec<u8> {
         const EXPIRED: &[u8] =
             b"{\"type\":\"ERROR\",\"object\":{\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}\n";
+        if self.0.mute.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         if self.0.expiring.load(Ordering::Relaxed) {
             return EXPIRED.to_vec();
         }

@@ -38,13 +38,16 @@ async fn what_somebody_changes_or_deletes_is_put_right() {
                 == Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(15_001))
         })
         .await;
-    world.patch::<ConfigMap>("dash-clv", json!({"data": {"KYROS_TENANT": "acme", "KYROS_ISSUER": "evil"}})).await;
+    let written = world.api::<ConfigMap>().get("dash-clv").await.unwrap().data;
+    let foreign = json!({"KYROS_TENANT": "acme", "KYROS_ISSUER": "evil", "HTTP_PROXY": "http://evil:1"});
+    world.patch::<ConfigMap>("dash-clv", json!({"data": foreign, "binaryData": {"OTEL": "eA=="}})).await;
     world
-        .until("the configuration is ours again", async || {
+        .until("the configuration is ours again, and nobody else's besides", async || {
             let config = world.api::<ConfigMap>().get("dash-clv").await.unwrap();
-            config.data.unwrap()["KYROS_ISSUER"] == "http://kyros.localhost:8080"
+            config.data == written && config.binary_data.is_none()
         })
         .await;
+    world.until_quiet(&chaos).await;
     world.patch::<Deployment>("dash-clv", json!({"spec": {"replicas": 7}})).await;
     world
         .until("as many pods as asked for", async || {
@@ -128,7 +131,12 @@ async fn an_existing_workload_is_guarded_and_not_started() {
     world.api::<Service>().create(&PostParams::default(), &theirs).await.unwrap();
     // Touched, so that nobody need wait half a minute.
     world.patch::<Dashboard>("old", json!({"spec": {"title": "Older"}})).await;
-    world.until_dashboard("old", "Ready", "Ready").await;
+    world.until_dashboard("old", "Ready", "NotWatched").await;
+    let status = world.api::<Dashboard>().get("old").await.unwrap().status.unwrap();
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(ready.status, "Unknown", "there is not one pod, and nobody looked");
+    world.tenant("acme", &["old"], false).await;
+    world.until_tenant("acme", "Ready", "Ready").await;
     assert!(world.names::<Deployment>().await.is_empty());
     let policy = world.api::<NetworkPolicy>().get("dash-old").await.unwrap().spec.unwrap();
     let selector = policy.pod_selector.unwrap().match_labels.unwrap();

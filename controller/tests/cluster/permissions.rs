@@ -2,6 +2,7 @@
 
 use std::{process::Command, sync::Arc, time::Duration};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kyros_controller::{ProjectSettings, Projector, project::Source, resources::Dashboard};
 use serde_json::json;
@@ -14,10 +15,7 @@ use crate::{
 
 /// Applies what the chart says of accounts and roles, for a system namespace and the world's own.
 fn install(world: &World, system: &str) -> bool {
-    let Some(helm) = world.plane.helm() else {
-        eprintln!("skipped: no helm");
-        return false;
-    };
+    let Some(helm) = world.plane.helm() else { return false };
     world.plane.kubectl_ok(&["create", "namespace", system], "").unwrap();
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kyros");
     for file in ["controller-rbac", "projector-rbac", "controller-serviceaccount", "api-serviceaccount"] {
@@ -51,6 +49,7 @@ async fn the_projector_needs_no_more(world: &World, system: &str) {
         metadata_db: folder.path().join("metadata.db"),
         cluster_keys: Some(folder.path().join("cluster-keys.json")),
         confirm_every: Duration::from_millis(100),
+        compare_every: Duration::from_millis(100),
     };
     let stop = CancellationToken::new();
     let projector = Projector::start_on(client, &settings, Arc::default(), &stop).await.unwrap();
@@ -75,6 +74,13 @@ async fn the_charts_roles_are_exactly_enough() {
     // Everything that it ever does: make, change, prune, tell.
     world.dashboard("clv", json!({"replicas": 2})).await;
     world.until_dashboard("clv", "Accepted", "Accepted").await;
+    world.patch::<ConfigMap>("dash-clv", json!({"data": {"HTTP_PROXY": "http://evil:1"}})).await;
+    world
+        .until("only our own settings are there", async || {
+            let config = world.api::<ConfigMap>().get("dash-clv").await.unwrap();
+            !config.data.unwrap().contains_key("HTTP_PROXY")
+        })
+        .await;
     world.dashboard("clv", json!({"isolation": "PerTenant"})).await;
     world.tenant("acme", &["clv"], false).await;
     world

@@ -123,6 +123,31 @@ async fn a_tenant_says_what_it_lacks_until_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_by_a_finalizer_says_that_it_is_going() {
+    let Some(mut world) = World::new("terminating").await else { return };
+    let chaos = Chaos::none();
+    world.run(&chaos).await;
+    world.dashboard("clv", json!({})).await;
+    world.tenant("acme", &["clv"], false).await;
+    world.tenant("globex", &["clv"], false).await;
+    world.until_tenant("globex", "Ready", "Ready").await;
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    world.patch::<Tenant>("acme", held.clone()).await;
+    world.patch::<Dashboard>("clv", held).await;
+    world.api::<Tenant>().delete("acme", &DeleteParams::default()).await.unwrap();
+    world.api::<Dashboard>().delete("clv", &DeleteParams::default()).await.unwrap();
+    world.until_tenant("acme", "Ready", "Terminating").await;
+    world.until_dashboard("clv", "Ready", "Terminating").await;
+    // Nobody is let in to it any more, so whoever names it is told.
+    world.until_tenant("globex", "Ready", "DashboardNotFound").await;
+    world.until_quiet(&chaos).await;
+    let free = json!({"metadata": {"finalizers": null}});
+    world.patch::<Tenant>("acme", free.clone()).await;
+    world.patch::<Dashboard>("clv", free).await;
+    world.until("gone", async || world.children().await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_nothing_differs_nothing_is_written() {
     let Some(mut world) = World::new("silence").await else { return };
     let chaos = Chaos::none();

@@ -18,6 +18,37 @@ fn source_names() -> Vec<Value> {
     vec![json!("lake"), json!("local"), json!("a-1"), json!("a--b"), json!("A"), address, json!(""), text(30), text(31)]
 }
 
+/// Whole numbers that no field of 32 bits holds, or none below zero.
+fn odd_numbers() -> Vec<Value> {
+    let wide = [i64::from(i32::MAX) + 1, i64::from(i32::MIN) - 1, 99_999_999_999, i64::MAX, i64::MIN, -1];
+    wide.into_iter().map(Value::from).collect()
+}
+
+/// Probes of ports that are and are none.
+fn ports() -> impl Iterator<Item = Value> {
+    let numbers =
+        [odd_numbers(), vec![json!(0), json!(1), json!(65_535), json!(65_536), json!("99999999999")]].concat();
+    ["httpGet", "tcpSocket", "grpc"]
+        .into_iter()
+        .flat_map(move |handler| numbers.clone().into_iter().map(move |port| json!({handler: {"port": port}})))
+}
+
+/// Probes whose other numbers are odd.
+fn periods() -> impl Iterator<Item = Value> {
+    let fields = [
+        "failureThreshold",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "successThreshold",
+        "terminationGracePeriodSeconds",
+        "timeoutSeconds",
+    ];
+    let with = |field: &'static str| {
+        odd_numbers().into_iter().map(move |number| json!({"exec": {"command": ["true"]}, field: number}))
+    };
+    fields.into_iter().flat_map(with)
+}
+
 /// Places in a resource, and what may be written there.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
@@ -78,6 +109,8 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!({"concurrentQueries": 65}),
                     json!({"requestsPerSecond": 1.5}),
                     json!({"requestsPerSecond": 10_000}),
+                    json!({"concurrentQueries": 99_999_999_999_i64}),
+                    json!({"requestsPerSecond": -1}),
                     json!({"other": 1}),
                 ],
             ),
@@ -123,6 +156,8 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!(9091),
                     json!("8050"),
                     json!(80.5),
+                    json!(99_999_999_999_i64),
+                    json!(-1),
                 ],
             ),
             (
@@ -131,7 +166,7 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     .map(|transport| json!({"title": "Old", "serviceRef": {"name": "old"}, "transport": transport}))
                     .to_vec(),
             ),
-            ("/spec/replicas", vec![json!(0), json!(100), json!(101), json!(-1)]),
+            ("/spec/replicas", [vec![json!(0), json!(100), json!(101)], odd_numbers()].concat()),
             ("/spec/source", source_names()),
             ("/spec/datasets", vec![json!(["a", "a"]), json!(["a_b"]), json!(["_a"]), json!(["A"]), json!([])]),
             (
@@ -155,6 +190,8 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!({"limits": {"cpu": "many"}}),
                     json!({"requests": {"memory": "1Gi"}}),
                     json!({"requests": {"memory": ""}}),
+                    json!({"limits": {"cpu": 99_999_999_999_i64}}),
+                    json!({"limits": {"cpu": -1}}),
                     json!({"claims": []}),
                 ],
             ),
@@ -171,6 +208,7 @@ fn mutations(kind: &str) -> Vec<(&'static str, Vec<Value>)> {
                     json!({}),
                 ],
             ),
+            ("/spec/livenessProbe", ports().chain(periods()).collect()),
         ]);
     }
     all.push(("/spec/nonsense", vec![json!(1)]));

@@ -40,17 +40,20 @@ use crate::chaos::Chaos;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The one control plane of this program, with the definitions installed; `None` where there is none to be had.
-static PLANE: LazyLock<Option<ControlPlane>> = LazyLock::new(|| {
+static PLANE: LazyLock<Option<ControlPlane>> = LazyLock::new(|| start(&crds().iter().map(json_of).collect::<Vec<_>>()));
+
+/// A control plane with some definitions; `None` where there is none to be had.
+pub(crate) fn start(definitions: &[Value]) -> Option<ControlPlane> {
     kyros_shared_config::crypto::install_provider();
     let plane = ControlPlane::start(&Assets::find()?, Options { controllers: true }).expect("a control plane");
-    for crd in crds() {
-        let output = plane.kubectl(&["apply", "-f", "-"], &serde_json::to_string(&crd).unwrap()).unwrap();
+    for definition in definitions {
+        let output = plane.kubectl(&["apply", "-f", "-"], &definition.to_string()).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let established = ["wait", "--for=condition=Established", "crd/tenants.kyros.dev", "crd/dashboards.kyros.dev"];
     plane.kubectl_ok(&established, "").unwrap();
     Some(plane)
-});
+}
 
 pub(crate) fn plane() -> Option<&'static ControlPlane> {
     PLANE.as_ref()
@@ -75,7 +78,12 @@ pub(crate) struct World {
 impl World {
     /// `None` where there is no control plane.
     pub(crate) async fn new(name: &str) -> Option<Self> {
-        let plane = tokio::task::spawn_blocking(plane).await.unwrap()?;
+        Self::on(&PLANE, name).await
+    }
+
+    /// On another control plane than the tests' own.
+    pub(crate) async fn on(plane: &'static LazyLock<Option<ControlPlane>>, name: &str) -> Option<Self> {
+        let plane = tokio::task::spawn_blocking(|| plane.as_ref()).await.unwrap()?;
         let client = client(plane.kubeconfig(), &Chaos::none()).await;
         let namespace = format!("{name}-{:08x}", rand::random::<u32>());
         let metadata = kube::core::ObjectMeta { name: Some(namespace.clone()), ..Default::default() };

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use kyros_controller::{
     ProjectSettings, Projector,
-    project::{CONFIRM_EVERY, Source},
+    project::{COMPARE_EVERY, CONFIRM_EVERY, Source},
 };
 use kyros_shared_config::{Issuer, TenantId, crypto::random_id, issuer::Person};
 use serde::Deserialize;
@@ -75,6 +75,7 @@ impl Installation {
             metadata_db: path("metadata.db"),
             cluster_keys: None,
             confirm_every: CONFIRM_EVERY,
+            compare_every: COMPARE_EVERY,
         };
         Projector::start(&project).await?;
         let issuer = Issuer::generate(ISSUER)?;

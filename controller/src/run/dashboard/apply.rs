@@ -2,7 +2,8 @@
 //!
 //! A child that is as it was written last is not written again. One that is absent is made without force, so that whoever was
 //! faster is not overwritten; one that is ours is written with force and with the uid that was seen, so that a namesake is
-//! never hit; one that is somebody else's is left alone.
+//! never hit; one that is somebody else's is left alone. What others add to a child of ours is theirs, but for the sidecar's
+//! settings, which are ours to the last key.
 
 use k8s_openapi::{
     api::{
@@ -18,7 +19,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use kyros_shared_config::crypto::sha256;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::{
@@ -61,9 +62,9 @@ impl From<ClusterError> for ApplyError {
     }
 }
 
-/// Writes what differs, in the order in which one child needs another, and prunes the rest. Pods come last: their policy is
-/// there before they are. One tenant's trouble does not keep the others' workloads from what they need, nor the rest from
-/// being pruned; the first error is told.
+/// Writes what differs, in the order in which one child needs another, and prunes the rest. Pods come last: what lets the
+/// gateway in is there before they are. One tenant's trouble does not keep the others' workloads from what they need, nor the
+/// rest from being pruned; the first error is told.
 pub(in crate::run) async fn apply(
     context: &Context,
     plan: &Plan,
@@ -110,7 +111,9 @@ async fn apply_one_workload(
         stage: _,
     } = children;
     apply_child(context, owner, service_account).await?;
-    apply_child(context, owner, config_map).await?;
+    if let Some(found) = apply_child(context, owner, config_map).await? {
+        take_foreign_settings_out(context, config_map, &found).await?;
+    }
     apply_child(context, owner, network_policy).await?;
     apply_child(context, owner, service).await?;
     if let Some(budget) = pod_disruption_budget {
@@ -122,7 +125,12 @@ async fn apply_one_workload(
     Ok(())
 }
 
-async fn apply_child<K: Child>(context: &Context, owner: &OwnerReference, desired: &K) -> Result<(), ApplyError> {
+/// The child as it is after a write; `None` where nothing had to be written.
+async fn apply_child<K: Child>(
+    context: &Context,
+    owner: &OwnerReference,
+    desired: &K,
+) -> Result<Option<K>, ApplyError> {
     let (kind, name) = (kind::<K>(), desired.name_any());
     let mut body = serde_json::to_value(desired).map_err(|error| {
         let source = Box::new(kube::Error::SerdeError(error));
@@ -137,7 +145,7 @@ async fn apply_child<K: Child>(context: &Context, owner: &OwnerReference, desire
             let is_as_written =
                 |written: &Written| (&written.digest, &written.uid, &written.version) == (&digest, &uid, &version);
             if context.written(kind, &name).as_ref().is_some_and(is_as_written) {
-                return Ok(());
+                return Ok(None);
             }
             body["metadata"]["uid"] = Value::String(uid);
             params = params.force();
@@ -147,12 +155,35 @@ async fn apply_child<K: Child>(context: &Context, owner: &OwnerReference, desire
     let api = context.api::<K>();
     let patch = Patch::Apply(&body);
     let applied = context
-        .write(kind, || format!("writing {kind} {name}"), api.patch_metadata(&name, &params, &patch))
+        .write(kind, || format!("writing {kind} {name}"), api.patch(&name, &params, &patch))
         .await
         .inspect_err(|_| context.forget(kind, &name))?;
-    let version = version_of(&applied.metadata);
-    let (uid, generation) = (applied.uid().unwrap_or_default(), applied.metadata.generation);
+    let version = version_of(applied.meta());
+    let (uid, generation) = (applied.uid().unwrap_or_default(), applied.meta().generation);
     context.remember(kind, &name, Written { digest, uid, version, generation });
+    Ok(Some(applied))
+}
+
+/// Server-side apply leaves keys alone that somebody else added. No sidecar reads them, but people who look would believe so.
+async fn take_foreign_settings_out(
+    context: &Context,
+    desired: &ConfigMap,
+    found: &ConfigMap,
+) -> Result<(), ApplyError> {
+    let is_ours = |key: &String| desired.data.as_ref().is_some_and(|data| data.contains_key(key));
+    let foreign = found.data.iter().flatten().map(|(key, _)| key).filter(|key| !is_ours(key));
+    let nulls: Map<String, Value> = foreign.map(|key| (key.clone(), Value::Null)).collect();
+    if nulls.is_empty() && found.binary_data.is_none() {
+        return Ok(());
+    }
+    let (kind, name) = (kind::<ConfigMap>(), desired.name_any());
+    tracing::warn!(name, keys = ?nulls.keys(), "settings that are not ours are taken out");
+    // Whether this fails or not, what was written is not what is there: the next look writes again.
+    context.forget(kind, &name);
+    let body = json!({"metadata": {"uid": found.uid()}, "data": nulls, "binaryData": null});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let (api, patch) = (context.api::<ConfigMap>(), Patch::Merge(&body));
+    context.write(kind, || format!("mending {kind} {name}"), api.patch_metadata(&name, &params, &patch)).await?;
     Ok(())
 }
 
@@ -177,7 +208,8 @@ impl Wanted {
     }
 }
 
-/// Deletes children of earlier specs. Pods first, their policy last.
+/// Deletes children of earlier specs, pods first. Nothing waits for them to end: until they have, the chart's own policy
+/// (`workloads-networkpolicy.yaml`), which no deletion takes along, lets nobody in and nothing out.
 async fn prune(context: &Context, owner: &str, dashboard: &str, wanted: &Wanted) -> Result<(), ApplyError> {
     prune_kind::<Deployment>(context, owner, dashboard, &wanted.deployments).await?;
     prune_kind::<PodDisruptionBudget>(context, owner, dashboard, &wanted.budgets).await?;

@@ -37,8 +37,9 @@ pub use self::{
     validate::{InvalidSpec, Plan, validate},
 };
 use super::{
-    conditions::{READY, reason_of},
+    conditions::{AVAILABLE, READY, TERMINATING, reason_of, terminating},
     context::{Context, WriteError, next_look},
+    unreadable::tell_unreadable,
 };
 use crate::{
     cluster::ClusterError,
@@ -54,11 +55,12 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, WriteError> {
     let Ok(dashboard) = &guarded.0 else {
-        tracing::error!(dashboard = guarded.name_any(), "not readable, left as it is");
-        return Ok(Action::await_change());
+        return unreadable(&context, &guarded.name_any()).await;
     };
-    // The garbage collector takes the children along.
+    // The garbage collector takes the children along, once the resource is gone.
     if dashboard.metadata.deletion_timestamp.is_some() {
+        let terminating = Outcome::Refused { reason: TERMINATING, message: terminating(&dashboard.metadata) };
+        tell_status(&context, dashboard, &terminating).await?;
         return Ok(Action::await_change());
     }
     let surroundings = surroundings(&context, dashboard).await?;
@@ -68,7 +70,8 @@ pub(super) async fn reconcile(
             let desired = build(&plan, &context.platform);
             // What a tenant that cannot be read was granted goes on running, as it goes on being served.
             let may_prune = !surroundings.is_incomplete;
-            match apply(&context, &plan, desired, may_prune).await {
+            // Boxed: each child is answered whole, which would make this future as large as all of them.
+            match Box::pin(apply(&context, &plan, desired, may_prune)).await {
                 Ok(applied) => Ok(applied),
                 Err(error) => Err(refusal(error)?),
             }
@@ -79,16 +82,30 @@ pub(super) async fn reconcile(
         Ok(applied) => Outcome::Applied(applied),
         Err((reason, message)) => Outcome::Refused { reason, message: message.clone() },
     };
-    let next = status(dashboard, &outcome, &context.platform.public_url, Timestamp::now());
-    if dashboard.status.as_ref() != Some(&next) {
-        write(&context, dashboard, &next).await?;
-        tell(&context, dashboard, &next).await;
-    }
+    tell_status(&context, dashboard, &outcome).await?;
     context.backoff.succeeded(&format!("Dashboard {}", dashboard.name_any()));
     context.metrics.passed("Dashboard", refused.unwrap_or("ok"), context.backoff.len());
     // A spec that is wrong stays so until it changes; everything else that is in the way may go without a word.
     let may_pass = refused.is_some_and(|reason| reason != "InvalidSpec");
     Ok(Action::requeue(if may_pass { LOOK_FOR_FOREIGN } else { next_look() }))
+}
+
+/// The status of one that cannot be read.
+async fn unreadable(context: &Context, name: &str) -> Result<Action, WriteError> {
+    let next = tell_unreadable::<Dashboard>(context, name, &[AVAILABLE]).await?;
+    context.backoff.succeeded(&format!("Dashboard {name}"));
+    context.metrics.passed("Dashboard", "Unreadable", context.backoff.len());
+    Ok(next)
+}
+
+/// Writes the status where it says anything new.
+async fn tell_status(context: &Context, dashboard: &Dashboard, outcome: &Outcome<'_>) -> Result<(), WriteError> {
+    let next = status(dashboard, outcome, &context.platform.public_url, Timestamp::now());
+    if dashboard.status.as_ref() != Some(&next) {
+        write(context, dashboard, &next).await?;
+        tell(context, dashboard, &next).await;
+    }
+    Ok(())
 }
 
 /// What a person must mend becomes a condition; what time mends is an error, to be tried again.
@@ -136,7 +153,7 @@ async fn tell(context: &Context, dashboard: &Dashboard, next: &DashboardStatus) 
         return;
     }
     let note = next.conditions.iter().find(|condition| condition.type_ == READY).map(|found| found.message.as_str());
-    let is_bad = !is_ready && reason != "ScaledToZero";
+    let is_bad = !is_ready && !matches!(reason, "ScaledToZero" | "NotWatched" | TERMINATING);
     context.tell(&dashboard.object_ref(&()), is_bad, reason, "Reconcile", note.unwrap_or_default()).await;
 }
 

@@ -52,12 +52,14 @@ pub fn status(dashboard: &Dashboard, outcome: &Outcome<'_>, public_url: &PublicU
             let count = |field: fn(&DeploymentStatus) -> Option<i32>| -> i32 {
                 children.iter().filter_map(|(_, status)| field(status.as_ref()?)).sum()
             };
+            let is_counted = dashboard.spec.service_ref.is_none();
             let available = availability(dashboard, children);
-            let ready = if available.holds { Verdict::yes("Ready") } else { available.clone() };
+            let ready = if available.is_yes() { Verdict::yes("Ready") } else { available.clone() };
             let verdicts = [(ACCEPTED, Verdict::yes("Accepted")), (AVAILABLE, available), (READY, ready)];
             DashboardStatus {
-                replicas: Some(count(|status| status.replicas)),
-                ready_replicas: Some(count(|status| status.ready_replicas)),
+                // Of pods that nobody here counts, none is not the number.
+                replicas: is_counted.then(|| count(|status| status.replicas)),
+                ready_replicas: is_counted.then(|| count(|status| status.ready_replicas)),
                 conditions: updated(&before.conditions, &verdicts, generation, now),
                 ..base
             }
@@ -76,14 +78,21 @@ fn availability(dashboard: &Dashboard, children: &[(Children<Applied>, Option<De
         let message = "no tenant may open it: add it to spec.dashboards of a Tenant";
         return Verdict::no("NoTenant", message);
     }
-    // Pods that somebody else runs are not looked at; the gateway finds them or says 502.
+    // Pods that somebody else runs are not looked at: the controller may not read pods. The gateway finds them or says 502.
+    // Ready says the same as this, neither yes nor no: to know nothing is no failure. A Tenant's Ready asks only whether its
+    // dashboards exist, so it does not wait for one of these.
+    if let Some(service) = &dashboard.spec.service_ref {
+        let name = &service.name;
+        let message = format!("Kyros does not watch the pods of Service {name}; see: kubectl get pods,endpointslices");
+        return Verdict::unknown("NotWatched", message);
+    }
     let deployments = children.iter().filter_map(|(children, status)| {
         let spec = children.deployment.as_ref()?.spec.as_ref()?;
-        Some((&children.workload, spec.replicas.unwrap_or(1), status.clone().unwrap_or_default(), children))
+        Some((&children.workload, spec.replicas.unwrap_or(1), status.clone().unwrap_or_default()))
     });
     let mut asked_for = 0;
     let mut waiting: Vec<String> = Vec::new();
-    for (workload, wanted, status, _) in deployments.clone() {
+    for (workload, wanted, status) in deployments {
         asked_for += wanted;
         if let Some(stuck) = stuck(&status) {
             return Verdict::no("RolloutStuck", format!("{stuck}; see: {}", look(workload)));
@@ -100,7 +109,7 @@ fn availability(dashboard: &Dashboard, children: &[(Children<Applied>, Option<De
         let more = if waiting.len() > 1 { format!(", and {} more", waiting.len() - 1) } else { String::new() };
         return Verdict::no("RolloutInProgress", format!("{first}{more}"));
     }
-    if asked_for == 0 && deployments.count() > 0 {
+    if asked_for == 0 {
         return Verdict::no("ScaledToZero", "no pods are asked for: raise spec.replicas");
     }
     Verdict::yes("Available")
@@ -124,14 +133,25 @@ mod tests {
     use k8s_openapi::api::apps::v1::DeploymentCondition;
 
     use super::*;
-    use crate::run::{
-        conditions::reason_of,
-        dashboard::{build, validate, validate::Surroundings},
-        fixtures::{dashboard, platform},
+    use crate::{
+        resources::ServiceRef,
+        run::{
+            conditions::reason_of,
+            dashboard::{build, validate, validate::Surroundings},
+            fixtures::{dashboard, platform},
+        },
     };
 
     fn verdict(dashboard: &Dashboard, deployment: Option<&DeploymentStatus>) -> (DashboardStatus, String) {
-        let plan = validate(dashboard, &Surroundings::default()).unwrap();
+        verdict_in(dashboard, deployment, &Surroundings::default())
+    }
+
+    fn verdict_in(
+        dashboard: &Dashboard,
+        deployment: Option<&DeploymentStatus>,
+        surroundings: &Surroundings,
+    ) -> (DashboardStatus, String) {
+        let plan = validate(dashboard, surroundings).unwrap();
         let children: Vec<_> =
             build(&plan, &platform()).into_iter().map(|children| (children.applied(), deployment.cloned())).collect();
         let now = Timestamp::from_second(100).unwrap();
@@ -199,6 +219,20 @@ mod tests {
         assert_eq!(verdict(&clv, None).1, "ScaledToZero");
         clv.spec.isolation = Isolation::PerTenant;
         assert_eq!(verdict(&clv, None).1, "NoTenant");
+    }
+
+    #[test]
+    fn of_pods_that_somebody_else_runs_nothing_is_claimed() {
+        let mut old = dashboard("old");
+        old.spec.image = None;
+        old.spec.service_ref = Some(ServiceRef { name: "legacy".into() });
+        let service_selector = Some([("app".to_owned(), "legacy".to_owned())].into());
+        let (status, reason) = verdict_in(&old, None, &Surroundings { service_selector, ..Surroundings::default() });
+        assert_eq!(reason, "NotWatched");
+        let told: Vec<_> =
+            status.conditions.iter().map(|found| (found.type_.as_str(), found.status.as_str())).collect();
+        assert_eq!(told, [(ACCEPTED, "True"), (AVAILABLE, "Unknown"), (READY, "Unknown")]);
+        assert_eq!((status.replicas, status.ready_replicas), (None, None));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub const ADMIN_PORT: i32 = 15_002;
 /// Where the dashboard reaches the data API through the sidecar, on loopback.
 pub const EGRESS_PORT: i32 = 15_003;
 
-/// Names the pods of one workload.
+/// Names the pods of one workload. Only pods that the controller runs have it, which the chart's policy for them relies on.
 pub const WORKLOAD_LABEL: &str = "kyros.dev/workload";
 /// The dashboard that something belongs to.
 pub const DASHBOARD_LABEL: &str = "kyros.dev/dashboard";

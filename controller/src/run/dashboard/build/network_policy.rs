@@ -1,6 +1,9 @@
 //! Who reaches a workload's pods, and whom they reach: the gateway in, name resolution and the API out, nothing else. Of a
 //! workload that somebody else runs only the way in is ours to decide.
 //!
+//! It ends with its workload, sooner than the pods do. What holds for them then is the chart's policy for all pods with
+//! [`WORKLOAD_LABEL`](super::WORKLOAD_LABEL), which allows nothing.
+//!
 //! A policy holds between pods, never between containers of one: that the dashboard cannot be reached around its sidecar is
 //! the dashboard's listening on a socket, or on loopback, which the sidecar checks.
 

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// What puts the sidecar into pods that somebody else runs.
+const INJECTION: &str = include_str!("../../../../../charts/kyros/templates/injection.yaml");
+
 fn built(dashboard: &Dashboard, surroundings: &Surroundings) -> Vec<Children<Desired>> {
     build(&validate(dashboard, surroundings).unwrap(), &platform())
 }
@@ -174,6 +177,18 @@ fn the_policy_lets_the_gateway_in_and_names_and_the_api_out() {
 }
 
 #[test]
+fn while_a_workloads_own_policy_is_not_there_its_pods_reach_nobody_and_nobody_reaches_them() {
+    let standing = include_str!("../../../../../charts/manifests/base/workloads-networkpolicy.yaml");
+    let standing: NetworkPolicy = serde_yaml::from_str(standing).unwrap();
+    let spec = json_of(&standing)["spec"].take();
+    let selector = json!({"matchExpressions": [{"key": WORKLOAD_LABEL, "operator": "Exists"}]});
+    assert_eq!(spec, json!({"podSelector": selector, "policyTypes": ["Ingress", "Egress"]}), "and no rules");
+    let template = json_of(&shared("clv").deployment)["spec"]["template"].take();
+    assert!(template["metadata"]["labels"].get(WORKLOAD_LABEL).is_some());
+    assert!(!INJECTION.contains(WORKLOAD_LABEL), "pods that somebody else runs keep the way to their database");
+}
+
+#[test]
 fn a_probe_of_the_kubelet_is_asked_by_the_sidecar() {
     let mut clv = dashboard("clv");
     let get = json!({"httpGet": {"path": "/up", "port": 8050}, "periodSeconds": 3});
@@ -228,13 +243,31 @@ fn a_variable_of_the_resource_wins_unless_it_is_kyros_own() {
 }
 
 #[test]
-fn an_existing_workload_gets_a_guard_and_no_pods() {
-    let mut old = dashboard("old");
+fn an_injected_sidecar_is_told_exactly_what_the_controller_writes_for_it() {
+    assert!(!INJECTION.contains("envFrom"), "a key that somebody adds must not become the sidecar's");
+    let words = INJECTION.split('"').filter(|word| word.starts_with("KYROS_"));
+    let mut listed: Vec<&str> = words.filter(|word| *word != "KYROS_POD_IP").collect();
+    listed.sort_unstable();
+    let written = existing("old").config_map.data.unwrap();
+    assert_eq!(listed, written.keys().collect::<Vec<_>>());
+    // The list is the Deployment's too, but for what only a workload of our own can have.
+    let own = json_of(&shared("clv").deployment)["spec"]["template"]["spec"]["initContainers"][0]["env"].take();
+    let own = own.as_array().unwrap().iter().map(|variable| variable["name"].as_str().unwrap());
+    assert_eq!(own.filter(|name| *name != "KYROS_POD_IP").collect::<Vec<_>>(), listed);
+}
+
+fn existing(name: &str) -> Children<Desired> {
+    let mut old = dashboard(name);
     old.spec.image = None;
     old.spec.service_ref = Some(ServiceRef { name: "legacy".into() });
     let selector = BTreeMap::from([("app".to_owned(), "legacy".to_owned())]);
     let surroundings = Surroundings { service_selector: Some(selector), ..Surroundings::default() };
-    let children = built(&old, &surroundings).remove(0);
+    built(&old, &surroundings).remove(0)
+}
+
+#[test]
+fn an_existing_workload_gets_a_guard_and_no_pods() {
+    let children = existing("old");
     assert!(children.deployment.is_none() && children.pod_disruption_budget.is_none());
     let policy = json_of(&children.network_policy);
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "legacy"}));
