@@ -229,7 +229,7 @@ async fn own_data_is_each_tenants_own_and_follows_its_file() {
     assert_eq!(dashboard_for(&dev, &mut person, "acme").await["customer"], "A1");
     assert_eq!(dashboard_for(&dev, &mut person, "globex").await["customer"], "G1");
     fs::write(data.join("acme/transactions.csv"), "customer_id\nA2\n").unwrap();
-    dev.wait_for("changed rows/acme/transactions.csv → transactions has 1 rows for acme").unwrap();
+    dev.wait_for("changed rows/acme/transactions.csv → transactions has 1 row for acme").unwrap();
     let deadline = Instant::now() + PATIENCE;
     while dashboard_for(&dev, &mut person, "acme").await["customer"] != "A2" {
         assert!(Instant::now() < deadline, "the old rows stay");
