@@ -3,19 +3,21 @@
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::{KeySet, jwks::KeySetError};
 
 /// At most one fetch in this time, whatever key ids an attacker invents.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// The same until there are any keys: then every caller waits for some, and the limit would only lengthen the outage.
+const FIRST_REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the keys are looked at when nothing asks for it.
 pub const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// How long a key server may take.
@@ -81,17 +83,23 @@ pub enum RefreshOutcome {
 
 /// The current keys of one issuer.
 pub struct KeyRing {
+    /// Shared with a fetch under way, which nobody who waits for it can end.
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     source: KeySource,
     current: ArcSwapOption<KeySet>,
-    attempts: Mutex<Attempts>,
     /// When keys were last read: at the start for a file.
     read_at: ArcSwapOption<Instant>,
+    attempts: Mutex<Attempts>,
 }
 
 #[derive(Default)]
 struct Attempts {
     last: Option<Instant>,
-    last_good: Option<Instant>,
+    /// What the last attempt came to. Nobody sends any more once it is over.
+    outcome: Option<watch::Receiver<Option<RefreshOutcome>>>,
 }
 
 impl KeyRing {
@@ -105,46 +113,82 @@ impl KeyRing {
         };
         let read_at = ArcSwapOption::new(initial.is_some().then(|| Arc::new(Instant::now())));
         let current = ArcSwapOption::new(initial.map(Arc::new));
-        Ok(Self { source, current, attempts: Mutex::default(), read_at })
+        Ok(Self { shared: Arc::new(Shared { source, current, read_at, attempts: Mutex::default() }) })
     }
 
     /// The last good keys, if there ever were any.
     pub fn current(&self) -> Option<Arc<KeySet>> {
-        self.current.load_full()
+        self.shared.current.load_full()
     }
 
     /// Whether this very set is the one in use. A set read anew is another one, whatever it holds.
     pub fn is_current(&self, set: &Arc<KeySet>) -> bool {
-        self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, set))
+        self.shared.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, set))
     }
 
     /// Whether any keys are known: until then nothing can be verified.
     pub fn is_ready(&self) -> bool {
-        self.current.load().is_some()
+        self.shared.is_ready()
     }
 
     /// How long ago keys were last read, if they were read since the start.
     pub fn last_read_ago(&self) -> Option<Duration> {
-        self.read_at.load().as_ref().map(|instant| instant.elapsed())
+        self.shared.read_at.load().as_ref().map(|instant| instant.elapsed())
     }
 
-    /// Reads the keys again, at most once per [`MIN_REFRESH_INTERVAL`]. Concurrent callers share one attempt.
+    /// Reads the keys again, at most once per [`MIN_REFRESH_INTERVAL`]. Concurrent callers share one attempt, which goes on
+    /// when they do not wait for it: a client that hangs up must not take the attempt of everybody else along.
     pub async fn refresh(&self) -> RefreshOutcome {
-        let asked = Instant::now();
-        let mut attempts = self.attempts.lock().await;
-        if attempts.last_good.is_some_and(|instant| instant >= asked) {
-            return RefreshOutcome::Refreshed;
+        let Some(mut outcome) = Shared::attempt(&self.shared) else { return RefreshOutcome::TooSoon };
+        let told = outcome.wait_for(Option::is_some).await;
+        told.ok().and_then(|outcome| *outcome).unwrap_or(RefreshOutcome::Failed)
+    }
+
+    /// Keeps the keys fresh until the task is dropped: often until there are some, then every [`REFRESH_INTERVAL`], and
+    /// sooner where the last attempt was not its own or failed.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        loop {
+            let outcome = self.refresh().await;
+            tokio::time::sleep(pause_after(outcome, self.is_ready())).await;
         }
-        // Before the first success every caller waits for keys, so the limit would only lengthen the outage.
-        let pause = if self.is_ready() { MIN_REFRESH_INTERVAL } else { Duration::from_millis(200) };
+    }
+}
+
+fn pause_after(outcome: RefreshOutcome, is_ready: bool) -> Duration {
+    match outcome {
+        _ if !is_ready => Duration::from_millis(500),
+        RefreshOutcome::Refreshed => REFRESH_INTERVAL,
+        RefreshOutcome::TooSoon | RefreshOutcome::Failed => MIN_REFRESH_INTERVAL,
+    }
+}
+
+impl Shared {
+    fn is_ready(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    /// The attempt under way, or a new one; nothing when the last one is too recent.
+    fn attempt(shared: &Arc<Self>) -> Option<watch::Receiver<Option<RefreshOutcome>>> {
+        let mut attempts = shared.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = attempts.outcome.as_ref().filter(|outcome| outcome.has_changed().is_ok()) {
+            return Some(outcome.clone());
+        }
+        let pause = if shared.is_ready() { MIN_REFRESH_INTERVAL } else { FIRST_REFRESH_INTERVAL };
         if attempts.last.is_some_and(|instant| instant.elapsed() < pause) {
-            return RefreshOutcome::TooSoon;
+            return None;
         }
-        attempts.last = Some(asked);
+        attempts.last = Some(Instant::now());
+        let (tell, outcome) = watch::channel(None);
+        attempts.outcome = Some(outcome.clone());
+        let shared = shared.clone();
+        tokio::spawn(async move { tell.send_replace(Some(shared.read_anew().await)) });
+        Some(outcome)
+    }
+
+    async fn read_anew(&self) -> RefreshOutcome {
         match self.read().await {
             Ok(set) => {
                 self.current.store(Some(Arc::new(set)));
-                attempts.last_good = Some(Instant::now());
                 self.read_at.store(Some(Arc::new(Instant::now())));
                 RefreshOutcome::Refreshed
             }
@@ -152,15 +196,6 @@ impl KeyRing {
                 tracing::warn!(%error, "keys not refreshed, the last good ones stay");
                 RefreshOutcome::Failed
             }
-        }
-    }
-
-    /// Keeps the keys fresh until the task is dropped: often until there are some, then every [`REFRESH_INTERVAL`].
-    pub async fn keep_fresh(self: Arc<Self>) {
-        loop {
-            self.refresh().await;
-            let pause = if self.is_ready() { REFRESH_INTERVAL } else { Duration::from_millis(500) };
-            tokio::time::sleep(pause).await;
         }
     }
 
@@ -197,6 +232,13 @@ fn read_file(path: &std::path::Path) -> Result<KeySet, KeyRingError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
     use super::*;
     use crate::Issuer;
 
@@ -219,6 +261,87 @@ mod tests {
         }
         assert!(ring.is_ready());
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// A key server that answers slowly with the document of the moment, and how often it was asked.
+    async fn slow_server(document: Arc<Mutex<String>>) -> (KeySource, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (document, count) = (document.clone(), count.clone());
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    count.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    let body = document.lock().unwrap().clone();
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                });
+            }
+        });
+        (KeySource::Url(url), asked)
+    }
+
+    fn document() -> String {
+        Issuer::generate("https://a.example").unwrap().jwks()
+    }
+
+    /// Asks and hangs up at once.
+    async fn hang_up(ring: &KeyRing) {
+        let _ = tokio::time::timeout(Duration::from_millis(1), ring.refresh()).await;
+    }
+
+    async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_arrive_although_nobody_who_asked_for_them_waits() {
+        let published = Arc::new(Mutex::new(document()));
+        let (source, asked) = slow_server(published.clone()).await;
+        let ring = KeyRing::new(source).unwrap();
+        hang_up(&ring).await;
+        eventually("the first keys arrive", || ring.is_ready()).await;
+        let before = ring.current().unwrap();
+        *published.lock().unwrap() = document();
+        // Ten seconds later.
+        ring.shared.attempts.lock().unwrap().last = None;
+        hang_up(&ring).await;
+        eventually("the next keys arrive", || !ring.is_current(&before)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(ring.refresh().await, RefreshOutcome::TooSoon, "however it ended for the one who asked");
+    }
+
+    #[tokio::test]
+    async fn many_who_hang_up_starve_nobody_and_cause_one_fetch() {
+        let (source, asked) = slow_server(Arc::new(Mutex::new(document()))).await;
+        let ring = Arc::new(KeyRing::new(source).unwrap());
+        hang_up(&ring).await;
+        let patient = ring.clone();
+        let patient = tokio::spawn(async move { patient.refresh().await });
+        while !patient.is_finished() {
+            hang_up(&ring).await;
+        }
+        assert_eq!(patient.await.unwrap(), RefreshOutcome::Refreshed);
+        assert!(ring.is_ready());
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn keys_are_looked_at_again_soon_after_an_attempt_that_brought_none() {
+        assert_eq!(pause_after(RefreshOutcome::Refreshed, true), REFRESH_INTERVAL);
+        assert_eq!(pause_after(RefreshOutcome::TooSoon, true), MIN_REFRESH_INTERVAL);
+        assert_eq!(pause_after(RefreshOutcome::Failed, true), MIN_REFRESH_INTERVAL);
+        assert!(pause_after(RefreshOutcome::Failed, false) < MIN_REFRESH_INTERVAL);
     }
 
     #[test]
