@@ -255,12 +255,24 @@ impl TenantVerifier {
 
     /// Like [`verify`](Self::verify); an unknown key id makes it look for new keys once, as often as the ring allows.
     pub async fn verify_refreshing(&self, token: &str) -> Result<TenantScope, VerifyError> {
-        match self.verify(token) {
+        self.verify_refreshing_with_keys(token).await.map(|(scope, _)| scope)
+    }
+
+    /// The same, and the keys that it stands on. Whoever keeps the scope must verify again when these are not
+    /// [current](KeyRing::is_current) any more.
+    pub async fn verify_refreshing_with_keys(&self, token: &str) -> Result<(TenantScope, Arc<KeySet>), VerifyError> {
+        match self.verify_with_current(token) {
             Err(VerifyError::UnknownKey) if self.keys.refresh().await == RefreshOutcome::Refreshed => {
-                self.verify(token)
+                self.verify_with_current(token)
             }
             result => result,
         }
+    }
+
+    fn verify_with_current(&self, token: &str) -> Result<(TenantScope, Arc<KeySet>), VerifyError> {
+        let keys = self.keys.current();
+        let scope = self.verify_with(token, keys.as_deref(), unix_now())?;
+        keys.map(|keys| (scope, keys)).ok_or(VerifyError::UnknownKey)
     }
 }
 

@@ -97,14 +97,14 @@ impl Guarded {
         if self.api.is_some() && !self.revocations.is_informed() {
             return Err(Refusal::NO_KEYS);
         }
-        let known = self.bearer.get(token, now);
+        let known = self.bearer.get(token, &self.keys, now);
         metrics.cache(known.is_some());
         let identity = if let Some(identity) = known {
             identity
         } else {
             // Boxed: hardly any request comes here, and its state would be moved with every one.
-            let scope = match Box::pin(self.verifier.verify_refreshing(token)).await {
-                Ok(scope) => scope,
+            let (scope, keys) = match Box::pin(self.verifier.verify_refreshing_with_keys(token)).await {
+                Ok(verified) => verified,
                 Err(VerifyError::UnknownKey) if !self.keys.is_ready() => return Err(Refusal::NO_KEYS),
                 Err(error) => {
                     tracing::debug!(reason = error.reason(), "token refused");
@@ -112,7 +112,7 @@ impl Guarded {
                 }
             };
             let identity = Arc::new(Identity::new(scope, token)?);
-            self.bearer.insert(token, identity.clone(), now);
+            self.bearer.insert(token, identity.clone(), keys, now);
             identity
         };
         let scope = &identity.scope;
