@@ -34,7 +34,7 @@ pub(crate) fn check(request: &Parts) -> Result<Passed, Refusal> {
         check_connection(&request.headers)?;
     }
     if present.transfer_encoding {
-        check_transfer_encoding(&request.headers, request.version)?;
+        check_transfer_encoding(&request.method, &request.headers, request.version)?;
     }
     let content_length = if present.content_length { check_content_length(&request.headers)? } else { None };
     if present.expect {
@@ -183,14 +183,20 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Rule 3: absent, or exactly one `chunked`; never together with `Content-Length`, never on HTTP/1.0.
-fn check_transfer_encoding(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+/// Rule 3: absent, or exactly one `chunked`; never together with `Content-Length`, never on HTTP/1.0. Nor may a body without
+/// a length come with GET or HEAD (RFC 9110, section 9.3.1, gives it no meaning): hyper would drop it in silence, and a
+/// dashboard that does not look for one would read it as its next request.
+fn check_transfer_encoding(method: &Method, headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     const BAD: Refusal = Refusal::bad_request("transfer-encoding", "Only a single \"chunked\" is understood");
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(first) = encodings.next() else { return Ok(()) };
     let single = encodings.next().is_none() && first.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !single || version == Version::HTTP_10 || headers.contains_key(header::CONTENT_LENGTH) {
         return Err(BAD);
+    }
+    if matches!(*method, Method::GET | Method::HEAD) {
+        let title = "A body of GET or HEAD must have a Content-Length";
+        return Err(Refusal::new(http::StatusCode::LENGTH_REQUIRED, "transfer-encoding", title));
     }
     Ok(())
 }
@@ -379,8 +385,14 @@ mod tests {
         for value in ["01", "+1", "-1", "1 ", "0x1", "1,1", "9999999999999999", ""] {
             assert_eq!(with(&[("content-length", value)]).unwrap_err().code, "content-length", "{value:?}");
         }
-        let old = verdict("POST", "/", Version::HTTP_10, &[("host", "a"), ("transfer-encoding", "chunked")]);
-        assert_eq!(old.unwrap_err().code, "transfer-encoding");
+        let chunked = [("host", "a"), ("transfer-encoding", "chunked")];
+        assert_eq!(verdict("POST", "/", Version::HTTP_10, &chunked).unwrap_err().code, "transfer-encoding");
+        for method in ["GET", "HEAD"] {
+            let refused = verdict(method, "/", Version::HTTP_11, &chunked).unwrap_err();
+            assert_eq!((refused.status.as_u16(), refused.code), (411, "transfer-encoding"), "{method}");
+            assert!(verdict(method, "/", Version::HTTP_11, &[("host", "a"), ("content-length", "5")]).is_ok());
+        }
+        assert!(verdict("DELETE", "/", Version::HTTP_11, &chunked).is_ok());
         assert_eq!(with(&[("content-length", "12")]).unwrap().content_length, Some(12));
     }
 
