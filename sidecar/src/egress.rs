@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::Refusal,
-    bodies::{Body, never},
+    authority::Authority,
+    bodies::{Body, Ended, never},
     gate,
     guard::bearer_token,
     identity::Identity,
@@ -115,41 +116,35 @@ impl Egress {
         let path = parts.uri.path();
         let is_below =
             |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let authorization = match (&parts.method, path) {
+        let authority = match (&parts.method, path) {
             (&Method::GET, EXPECTED) => return Ok(self.expected.answer()),
             (&Method::GET, KEYS) => None,
             (&(Method::GET | Method::POST), _) if PATHS.iter().any(|prefix| is_below(prefix)) => {
-                Some(self.authorization(parts).await?)
+                Some(self.authority(parts).await?)
             }
             _ => return Err(Refusal::NOT_FOUND),
         };
-        let mut request = Request::new(Body::request(body, MAX_BODY, IDLE));
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.clone();
-        let outgoing: &mut HeaderMap = request.headers_mut();
-        for name in PASSED {
-            if let Some(value) = parts.headers.get(&name) {
-                outgoing.insert(name, value.clone());
-            }
-        }
-        // A header that tries to choose a tenant goes along: the API refuses it and has it in the audit.
-        for (name, value) in parts.headers.iter().filter(|(name, _)| headers::selects_tenant(name.as_str())) {
-            outgoing.insert(name, value.clone());
-        }
-        if let Some(authorization) = authorization {
-            outgoing.insert(header::AUTHORIZATION, authorization);
-        }
-        let Answer { response, lease } = self.upstream.send(request, Instant::now(), never).await?;
+        let (authorization, authority) = authority.unzip();
+        let request = outgoing(parts, body, authorization);
+        let ended = || match &authority {
+            Some(authority) => Box::pin(authority.clone().ended(self.revocations.clone())) as Ended,
+            None => never(),
+        };
+        let Answer { response, lease } = self.upstream.send(request, Instant::now(), ended).await?;
         let (mut answer, body) = response.into_parts();
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             answer.headers.remove(name);
         }
-        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease)))
+        let mut body = Body::answer(body, IDLE, lease);
+        if let Some(authority) = authority {
+            body = body.until(authority, &self.revocations, connection);
+        }
+        Ok(Response::from_parts(answer, body))
     }
 
     /// A fresh token for the session that the dashboard names by its id, or by a token that this sidecar injected and that
-    /// is still valid. An API client's token has no session here and leaves as it came.
-    async fn authorization(&self, parts: &Parts) -> Result<HeaderValue, Refusal> {
+    /// is still valid; and what the answer ends with. An API client's token has no session here and leaves as it came.
+    async fn authority(&self, parts: &Parts) -> Result<(HeaderValue, Authority), Refusal> {
         if let Some(id) = one(&parts.headers, &headers::SESSION)?
             && let Some(fresh) = self.fresh(id).await?
         {
@@ -161,19 +156,42 @@ impl Egress {
         if is_foreign || self.revocations.is_revoked(&scope) {
             return Err(Refusal::UNAUTHORIZED);
         }
-        match self.fresh(scope.session()).await? {
-            Some(fresh) => Ok(fresh),
-            None => Identity::new(scope, token).map(|identity| identity.authorization),
+        if let Some(fresh) = self.fresh(scope.session()).await? {
+            return Ok(fresh);
         }
+        let identity = Arc::new(Identity::new(scope, token)?);
+        Ok((identity.authorization.clone(), Authority::Bearer(identity)))
     }
 
     /// The newest token of a session of this sidecar's; `None` when there is no such session here.
-    async fn fresh(&self, id: &str) -> Result<Option<HeaderValue>, Refusal> {
+    async fn fresh(&self, id: &str) -> Result<Option<(HeaderValue, Authority)>, Refusal> {
         let Some(sessions) = &self.sessions else { return Ok(None) };
         let Some(session) = sessions.by_id(id).await else { return Ok(None) };
         let identity = sessions.fresh(&session).await?;
-        Ok(Some(identity.authorization.clone()))
+        let authority = Authority::Session { session, sessions: sessions.clone() };
+        Ok(Some((identity.authorization.clone(), authority)))
     }
+}
+
+/// What leaves for the API: of the dashboard's headers only those that matter there.
+fn outgoing(parts: &Parts, body: Incoming, authorization: Option<HeaderValue>) -> Request<Body> {
+    let mut request = Request::new(Body::request(body, MAX_BODY, IDLE));
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = parts.uri.clone();
+    let outgoing: &mut HeaderMap = request.headers_mut();
+    for name in PASSED {
+        if let Some(value) = parts.headers.get(&name) {
+            outgoing.insert(name, value.clone());
+        }
+    }
+    // A header that tries to choose a tenant goes along: the API refuses it and has it in the audit.
+    for (name, value) in parts.headers.iter().filter(|(name, _)| headers::selects_tenant(name.as_str())) {
+        outgoing.insert(name, value.clone());
+    }
+    if let Some(authorization) = authorization {
+        outgoing.insert(header::AUTHORIZATION, authorization);
+    }
+    request
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&'a str>, Refusal> {

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use kyros_shared_config::{TenantScope, crypto::sha256};
 
-use crate::{answer::Refusal, limits::Count, trace::Hex};
+use crate::{answer::Refusal, limits::Count, trace::Hex, upstream::Lane};
 
 /// What one verified tenant token puts into a request.
 pub(crate) struct Identity {
@@ -21,6 +21,8 @@ pub(crate) struct Identity {
     pub(crate) frame_ancestors: Option<HeaderValue>,
     /// The tenant's requests under way.
     pub(crate) in_flight: Count,
+    /// The tenant's own connections to the dashboard.
+    pub(crate) lane: Lane,
 }
 
 impl Identity {
@@ -40,6 +42,7 @@ impl Identity {
             user_digest: Hex::of(&sha256(scope.subject().as_bytes())),
             frame_ancestors: None,
             in_flight: Count::new(),
+            lane: Lane::of(scope.tenant()),
             scope,
         })
     }

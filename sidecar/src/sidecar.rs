@@ -445,7 +445,7 @@ impl Sidecar {
         let revocations = &guarded.revocations;
         let watch = || Box::pin(authority.clone().ended(revocations.clone())) as Ended;
         let sent = Instant::now();
-        let answer = guarded.upstream.send(request, sent, watch).await;
+        let answer = guarded.upstream.send_in(&identity.lane, request, sent, watch).await;
         if let Some(sighting) = &mut sighting {
             match &answer {
                 Ok(answer) => sighting.answered(answer.response.status()),

@@ -2,136 +2,66 @@
 //! another sidecar behind the gateway.
 //!
 //! A pool of our own over hyper's connections, because only it knows whether a connection was used before: a request may be
-//! sent twice only where the first one died with a connection that the upstream had closed meanwhile.
+//! sent twice only where the first one died with a connection that the upstream had closed meanwhile. And it knows for whom: a
+//! connection to a dashboard serves one tenant.
+
+mod address;
+mod limit;
+mod pool;
 
 use std::{
     collections::HashMap,
-    fmt,
     future::poll_fn,
     io,
-    path::PathBuf,
     pin::Pin,
-    str::FromStr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::{Duration, Instant},
 };
 
-use http::{Method, Request, Response, Uri, Version, uri::PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{Alarm, Inspect, Inspected, Stream};
-use memchr::memmem;
-use thiserror::Error;
-use tokio::net::{TcpStream, UnixStream};
+use kyros_http_server::{Alarm, Inspected};
 
+pub use self::address::{UpstreamAddress, UpstreamAddressError};
+use self::{limit::Allowance, pool::Pool};
+pub(crate) use self::{limit::UpstreamLimit, pool::Lane};
 use crate::{
     answer::Refusal,
     bodies::{Body, Ended, Progress, Task, is_too_large},
 };
 
-/// Below gunicorn's keep-alive of 2 s: a pooled connection must not be closed by the upstream as it is being reused.
-const POOL_IDLE: Duration = Duration::from_millis(1500);
 /// A dashboard closes a connection on which nothing happens; one that was used just now it hardly ever closes. Copying every
 /// request for that case would cost more than most of the checks, so only one on a rested connection is kept.
 pub(crate) const RESTED: Duration = Duration::from_millis(20);
-/// Loopback answers at once or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Idle connections kept.
-const POOL_SIZE: usize = 64;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// Read and write buffers of a busy connection grow up to this.
 const MAX_BUFFER: usize = 128 * 1024;
-/// Bytes that an upstream may send until an answer's head has been taken: the head, and the part of the body that is read along
-/// with it. hyper's buffer grows beyond what it is told, and it reads no more of a body than once before it is asked to.
-const MAX_BEFORE_ANSWER: usize = 1024 * 1024;
-/// Interim answers (1xx) to one request.
-const MAX_INTERIM: usize = 10;
 /// For so long a request is only waited for; after that its authority is watched too. Far below the second in which a
 /// revocation must be felt, and longer than nearly all requests take.
 const UNWATCHED: Duration = Duration::from_millis(200);
 
-/// Where a dashboard listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum UpstreamAddress {
-    /// `host:port`.
-    Tcp(String),
-    /// A socket file.
-    Unix(PathBuf),
-}
-
-/// Why a text is no address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?}: write host:port, or unix:PATH with an absolute path of at most 107 bytes")]
-pub struct UpstreamAddressError(String);
-
-impl FromStr for UpstreamAddress {
-    type Err = UpstreamAddressError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || UpstreamAddressError(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            // 108 bytes with a NUL at the end: `sockaddr_un`, unix(7).
-            return if path.starts_with('/') && path.len() < 108 { Ok(Self::Unix(path.into())) } else { Err(wrong()) };
-        }
-        let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
-        let is_plain = authority.port_u16().is_some_and(|port| port > 0) && !text.contains('@');
-        if is_plain { Ok(Self::Tcp(text.to_owned())) } else { Err(wrong()) }
-    }
-}
-
-impl fmt::Display for UpstreamAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl UpstreamAddress {
-    /// The port, where there is one.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// Connects, within a second.
-    pub(crate) async fn connect(&self) -> io::Result<Stream> {
-        let connecting = async {
-            match self {
-                Self::Tcp(address) => TcpStream::connect(address).await.map(Stream::of_tcp),
-                Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
-            }
-        };
-        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
 /// One upstream.
 #[derive(Clone)]
-pub(crate) struct Upstream(Arc<Pool>);
+pub(crate) struct Upstream(Arc<Shared>);
 
-struct Pool {
+struct Shared {
     address: UpstreamAddress,
     /// From the request's end to the answer's beginning.
     timeout: Duration,
     /// Safe requests are kept, to be sent again, where the connection was not used for so long.
     rested: Duration,
-    idle: Mutex<Vec<Idle>>,
+    idle: Pool,
 }
 
 /// A connection, seen from the side that sends requests.
 struct Sender {
+    lane: Lane,
     requests: SendRequest<Body>,
     allowance: Allowance,
     /// Rings when a request has been waited for long.
@@ -140,15 +70,12 @@ struct Sender {
     connection: Task,
 }
 
-struct Idle {
-    sender: Sender,
-    since: Instant,
-}
-
 /// A connection that a request was sent on, to be given back when its answer has been read to the end.
 pub(crate) struct Lease {
     sender: Sender,
-    pool: Arc<Pool>,
+    upstream: Upstream,
+    /// A body may still come, although the answer has none.
+    is_doubtful: bool,
     /// The request's body. An answer that comes before its end leaves a connection on which the rest would still be sent, and
     /// a client that would still be read from.
     upload: Option<Arc<Progress>>,
@@ -162,13 +89,11 @@ impl Lease {
 
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self, now: Instant) {
-        if self.upload.is_some_and(|upload| !upload.is_over()) {
+        if self.is_doubtful || self.upload.is_some_and(|upload| !upload.is_over()) {
             return;
         }
-        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < POOL_SIZE && !self.sender.requests.is_closed() {
-            idle.push(Idle { sender: self.sender, since: now });
-        }
+        self.sender.allowance.end();
+        self.upstream.0.idle.keep(self.sender, now);
     }
 }
 
@@ -185,15 +110,26 @@ impl Upstream {
 
     /// One whose requests are kept only where a connection has rested for a while.
     pub(crate) fn rested(address: UpstreamAddress, timeout: Duration, rested: Duration) -> Self {
-        Self(Arc::new(Pool { address, timeout, rested, idle: Mutex::default() }))
+        Self(Arc::new(Shared { address, timeout, rested, idle: Pool::default() }))
     }
 
-    /// Sends a request; only the path and query of its target are kept. `ended` is what cuts it off: it is looked at only
-    /// when the answer does not come at once.
-    ///
-    /// Not `async`, like all that takes the request on its way: it would be kept in each future, and moved with it.
+    /// Sends a request to a part of Kyros, which keeps the requests of one connection apart.
     pub(crate) fn send(
         &self,
+        request: Request<Body>,
+        now: Instant,
+        ended: impl FnOnce() -> Ended,
+    ) -> impl Future<Output = Result<Answer, Refusal>> {
+        self.send_in(Lane::SHARED, request, now, ended)
+    }
+
+    /// Sends a request over a connection that serves its lane alone; only the path and query of its target are kept. `ended`
+    /// is what cuts it off: it is looked at only when the answer does not come at once.
+    ///
+    /// Not `async`, like all that takes the request on its way: it would be kept in each future, and moved with it.
+    pub(crate) fn send_in(
+        &self,
+        lane: &Lane,
         mut request: Request<Body>,
         now: Instant,
         ended: impl FnOnce() -> Ended,
@@ -204,7 +140,7 @@ impl Upstream {
         }
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().progress();
-        let (mut first, mut alarm, again) = self.begin(request, now);
+        let (mut first, mut alarm, again) = self.begin(lane, request, now);
         async move {
             let watched_from = now + UNWATCHED.min(self.0.timeout);
             let answered = poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -216,27 +152,28 @@ impl Upstream {
                     answer.lease.sender.alarm = alarm;
                     Ok(answer)
                 }
-                Some(Err(failed)) => Box::pin(self.send_again(failed, again)).await,
-                None => Box::pin(self.send_slowly(first, again, upload, ended())).await,
+                Some(Err(failed)) => Box::pin(self.send_again(lane, failed, again)).await,
+                None => Box::pin(self.send_slowly(lane, first, again, upload, ended())).await,
             }
         }
     }
 
     /// Sends on the connection used last, or on a new one; and keeps a copy where the first may be closed already.
-    fn begin(&self, request: Request<Body>, now: Instant) -> (Sending, Alarm, Option<Box<Request<Body>>>) {
-        match self.checkout(now) {
+    fn begin(&self, lane: &Lane, request: Request<Body>, now: Instant) -> (Sending, Alarm, Option<Box<Request<Body>>>) {
+        match self.0.idle.take(lane, now) {
             Some((mut sender, rested)) => {
                 let again = if rested >= self.0.rested { copy_of(&request) } else { None };
                 let alarm = std::mem::take(&mut sender.alarm);
                 (self.send_on(sender, request), alarm, again)
             }
-            None => (self.clone().send_on_new(Box::new(request)), Alarm::default(), None),
+            None => (self.clone().send_on_new(lane.clone(), Box::new(request)), Alarm::default(), None),
         }
     }
 
     /// Waits on, now also for the end of the authority and of the time.
     async fn send_slowly(
         &self,
+        lane: &Lane,
         first: Sending,
         again: Option<Box<Request<Body>>>,
         upload: Option<Arc<Progress>>,
@@ -245,7 +182,7 @@ impl Upstream {
         let answered = async {
             match first.await {
                 Ok(answer) => Ok(answer),
-                Err(failed) => self.send_again(failed, again).await,
+                Err(failed) => self.send_again(lane, failed, again).await,
             }
         };
         tokio::select! {
@@ -256,40 +193,31 @@ impl Upstream {
     }
 
     /// Nothing of the request left, or the upstream closed the connection as it was on its way: once more, on a new one.
-    async fn send_again(&self, failed: Failed, again: Option<Box<Request<Body>>>) -> Result<Answer, Refusal> {
+    async fn send_again(
+        &self,
+        lane: &Lane,
+        failed: Failed,
+        again: Option<Box<Request<Body>>>,
+    ) -> Result<Answer, Refusal> {
         let again = if failed.is_incomplete { again } else { None };
         let request = failed.unsent.or(again).ok_or(failed.refusal)?;
-        self.clone().send_on_new(request).await.map_err(|failed| failed.refusal)
+        self.clone().send_on_new(lane.clone(), request).await.map_err(|failed| failed.refusal)
     }
 
-    fn send_on_new(self, request: Box<Request<Body>>) -> Sending {
+    fn send_on_new(self, lane: Lane, request: Box<Request<Body>>) -> Sending {
         Box::pin(async move {
-            let sender = self.connect().await.map_err(Failed::before)?;
+            let sender = self.connect(lane).await.map_err(Failed::before)?;
             self.send_on(sender, *request).await
         })
     }
 
-    /// The connection used last, which is the least likely to be closed by now.
-    fn checkout(&self, now: Instant) -> Option<(Sender, Duration)> {
-        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those at the bottom are the oldest; one look per request keeps the pool as small as it needs to be.
-        if idle.first().is_some_and(|oldest| now - oldest.since > POOL_IDLE || oldest.sender.requests.is_closed()) {
-            idle.remove(0);
-        }
-        // One that was given back just now may not have noticed yet that its answer is over.
-        let found = idle.iter().rposition(|idle| idle.sender.requests.is_ready())?;
-        let Idle { sender, since } = idle.remove(found);
-        let rested = now.saturating_duration_since(since);
-        (rested <= POOL_IDLE).then_some((sender, rested))
-    }
-
-    async fn connect(&self) -> Result<Sender, Refusal> {
+    async fn connect(&self, lane: Lane) -> Result<Sender, Refusal> {
         let stream = self.0.address.connect().await.map_err(|error| {
             tracing::debug!(%error, upstream = %self.0.address, "not connected");
             Refusal::UPSTREAM_DOWN
         })?;
         let allowance = Allowance::default();
-        let limited = Inspected::new(stream, UpstreamLimit { allowance: allowance.clone(), interim: 0 });
+        let limited = Inspected::new(stream, UpstreamLimit::new(allowance.clone()));
         let (requests, connection) = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
@@ -301,28 +229,29 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Sender { requests, allowance, alarm: Alarm::default(), connection })
+        Ok(Sender { lane, requests, allowance, alarm: Alarm::default(), connection })
     }
 
     fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {
-        sender.allowance.set(MAX_BEFORE_ANSWER);
-        let upload = request.body().progress();
+        sender.allowance.begin();
+        let (is_head, upload) = (request.method() == Method::HEAD, request.body().progress());
         let answer = sender.requests.try_send_request(request);
-        let pool = self.0.clone();
+        let upstream = self.clone();
         Box::pin(async move {
             match answer.await {
                 Ok(response) => {
-                    sender.allowance.set(usize::MAX);
-                    Ok(Answer { response, lease: Lease { sender, pool, upload } })
+                    sender.allowance.lift();
+                    let is_doubtful = is_head || speaks_of_a_body_that_may_not_come(&response);
+                    Ok(Answer { response, lease: Lease { sender, upstream, is_doubtful, upload } })
                 }
                 Err(mut failed) => {
                     // Half an answer is an answer: the request was seen, and is not sent again.
-                    let is_silent = sender.allowance.is(MAX_BEFORE_ANSWER);
+                    let is_silent = sender.allowance.is_untouched();
                     let unsent = failed.take_message().map(Box::new);
                     let error = failed.into_error();
                     let refusal = if is_too_large(&error) { Refusal::TOO_LARGE } else { Refusal::UPSTREAM_BROKEN };
                     if unsent.is_none() {
-                        tracing::debug!(%error, upstream = %pool.address, "no answer");
+                        tracing::debug!(%error, upstream = %upstream.0.address, "no answer");
                     }
                     Err(Failed { unsent, is_incomplete: is_silent && is_closed_by_upstream(&error), refusal })
                 }
@@ -362,6 +291,16 @@ impl Failed {
     }
 }
 
+/// Careless servers answer HEAD as they answer GET, and write a body after the head of a 304 or 204 that has a length. That
+/// body would be the next answer of its connection. All other answers end where they say so, and are worth keeping the
+/// connection for: nearly every 304 names no length.
+fn speaks_of_a_body_that_may_not_come(response: &Response<Incoming>) -> bool {
+    let headers = response.headers();
+    matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        && (headers.contains_key(header::TRANSFER_ENCODING)
+            || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0"))
+}
+
 /// Nothing came, not even half an answer.
 fn is_closed_by_upstream(error: &hyper::Error) -> bool {
     let is_reset = std::error::Error::source(error).is_some_and(|cause| {
@@ -382,64 +321,6 @@ fn copy_of(request: &Request<Body>) -> Option<Box<Request<Body>>> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     Some(Box::new(copy))
-}
-
-/// How many bytes an upstream may still send.
-#[derive(Clone, Default)]
-struct Allowance(Arc<AtomicUsize>);
-
-impl Allowance {
-    fn set(&self, bytes: usize) {
-        self.0.store(bytes, Ordering::Relaxed);
-    }
-
-    fn is(&self, bytes: usize) -> bool {
-        self.0.load(Ordering::Relaxed) == bytes
-    }
-
-    fn is_limited(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != usize::MAX
-    }
-
-    /// Takes what was read off the allowance; false when it was more.
-    fn spend(&self, bytes: usize) -> bool {
-        let left = self.0.load(Ordering::Relaxed);
-        // Without limit: an answer's body is under way.
-        if left != usize::MAX {
-            self.set(left.saturating_sub(bytes));
-        }
-        bytes <= left
-    }
-}
-
-/// Lets an upstream send no more than it may before its answer.
-pub(crate) struct UpstreamLimit {
-    allowance: Allowance,
-    interim: usize,
-}
-
-impl UpstreamLimit {
-    /// Counts interim answers; false when there are too many. Nearly every read begins with the answer itself, or is of its
-    /// body, and is not looked at any further.
-    fn tolerates(&mut self, read: &[u8]) -> bool {
-        const INTERIM: &[u8] = b"HTTP/1.1 1";
-        if !self.allowance.is_limited() || (self.interim == 0 && !read.starts_with(INTERIM)) {
-            self.interim = 0;
-            return true;
-        }
-        self.interim += memmem::find_iter(read, INTERIM).count();
-        self.interim <= MAX_INTERIM
-    }
-}
-
-impl Inspect for UpstreamLimit {
-    fn inspect(&mut self, read: &[u8]) -> io::Result<()> {
-        if self.tolerates(read) && self.allowance.spend(read.len()) {
-            Ok(())
-        } else {
-            Err(io::Error::other("the upstream sends without answering"))
-        }
-    }
 }
 
 /// Upstreams by address, for the gateway, which has many.
@@ -473,18 +354,89 @@ impl Upstreams {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[test]
-    fn an_upstream_is_a_port_or_a_socket() {
-        for good in ["127.0.0.1:8050", "localhost:1", "[::1]:80", "unix:/run/dashboard/app.sock"] {
-            assert_eq!(good.parse::<UpstreamAddress>().unwrap().to_string(), good);
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::bodies::never;
+
+    /// Answers every request with nothing, and counts connections.
+    async fn upstream() -> (Upstream, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = UpstreamAddress::Tcp(listener.local_addr().unwrap().to_string());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut request = [0; 1024];
+                    while matches!(stream.read(&mut request).await, Ok(1..)) {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                    }
+                });
+            }
+        });
+        (Upstream::new(address, Duration::from_secs(5)), connections)
+    }
+
+    async fn ask(upstream: &Upstream, lane: &Lane, method: Method) {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        let answer =
+            upstream.send_in(lane, request, Instant::now(), never).await.unwrap_or_else(|_| panic!("an answer"));
+        answer.lease.give_back(Instant::now());
+        // hyper notices a moment later that the answer is over.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    fn lane(number: usize) -> Lane {
+        Lane::of(&format!("tenant-{number}").parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_one_tenant_and_none_is_kept_after_head() {
+        let (upstream, connections) = upstream().await;
+        let expect = async |lane: &Lane, method, count| {
+            ask(&upstream, lane, method).await;
+            assert_eq!(connections.load(Ordering::SeqCst), count);
+        };
+        expect(&lane(1), Method::GET, 1).await;
+        expect(&lane(1), Method::GET, 1).await;
+        expect(&lane(2), Method::GET, 2).await;
+        expect(Lane::SHARED, Method::GET, 3).await;
+        expect(&lane(1), Method::POST, 3).await;
+        expect(&lane(1), Method::HEAD, 3).await;
+        expect(&lane(1), Method::GET, 4).await;
+        expect(&lane(2), Method::GET, 4).await;
+        expect(Lane::SHARED, Method::GET, 4).await;
+    }
+
+    #[tokio::test]
+    async fn the_pool_is_bounded_and_no_tenant_fills_it() {
+        let (upstream, connections) = upstream().await;
+        // All at the same moment, so that none is too old.
+        let now = Instant::now();
+        let mut leases = Vec::new();
+        for number in 0..pool::POOL_SIZE + 3 {
+            let request = Request::new(Body::empty());
+            let answer = upstream.send_in(&lane(number), request, now, never).await;
+            leases.push(answer.unwrap_or_else(|_| panic!("an answer")).lease);
         }
-        let long = format!("unix:/{}", "a".repeat(107));
-        for bad in ["", "localhost", "unix:", "unix:app.sock", "http://a:1", "a@b:1", "a:0", "a:b", &long] {
-            assert!(bad.parse::<UpstreamAddress>().is_err(), "{bad}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let kept = Instant::now();
+        for lease in leases {
+            lease.give_back(kept);
         }
-        assert_eq!("localhost:81".parse::<UpstreamAddress>().unwrap().port(), Some(81));
-        assert_eq!("unix:/a".parse::<UpstreamAddress>().unwrap().port(), None);
+        assert_eq!(upstream.0.idle.len(), pool::POOL_SIZE);
+        let before = connections.load(Ordering::SeqCst);
+        ask(&upstream, &lane(pool::POOL_SIZE + 2), Method::GET).await;
+        assert_eq!(connections.load(Ordering::SeqCst), before, "the last one is kept");
+        ask(&upstream, &lane(0), Method::GET).await;
+        assert_eq!(connections.load(Ordering::SeqCst), before + 1, "the first one made room");
     }
 }

@@ -8,6 +8,7 @@ mod rig;
 mod table;
 
 use std::{
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -140,7 +141,7 @@ async fn no_dashboard_holds_its_browser_for_ever() {
 
 #[tokio::test]
 async fn a_dashboard_on_a_unix_socket_gets_no_more_leave() {
-    const THERE_TOO: [&str; 16] = [
+    const THERE_TOO: [&str; 17] = [
         "two different lengths",
         "a body shorter than its length",
         "a body longer than its length",
@@ -152,6 +153,7 @@ async fn a_dashboard_on_a_unix_socket_gets_no_more_leave() {
         "closed within the head",
         "10,000 times 103",
         "header lines without end",
+        "interim answers in two reads each",
         "101 not asked for",
         "101 as asked for, with more than a socket needs",
         "101 with a wrong Accept",
@@ -271,6 +273,58 @@ async fn what_a_dashboard_says_unasked_is_nobodys_answer() {
         // A line break is no message, so the connection may live on (RFC 9112, section 2.2).
         if is_after && before.path.starts_with("/unasked/") && !before.path.ends_with("/3") {
             mismatches.push(format!("{} came over the connection that {} spoilt", next.path, before.path));
+        }
+    }
+    assert_none(&mismatches);
+}
+
+/// What a dashboard writes a moment after an answer, and whether a connection is ever used again after such an answer.
+const LATE: [(&str, Ask, &str, bool); 6] = [
+    ("a body to HEAD", Ask::Head, "HTTP/1.1 200 OK\r\nContent-Length: 47\r\n\r\n", false),
+    ("a body of 304", Ask::Get, "HTTP/1.1 304 Not Modified\r\nContent-Length: 47\r\n\r\n", false),
+    ("a body of 204", Ask::Get, "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+    ("something after 304", Ask::Get, "HTTP/1.1 304 Not Modified\r\n\r\n", true),
+    ("something after nothing", Ask::Get, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+    ("something after an answer", Ask::Get, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
+];
+
+#[tokio::test]
+async fn what_a_dashboard_says_too_late_never_reaches_another_tenant() {
+    let stage = Stage::on_tcp(&[], |seen| {
+        match seen.path.strip_prefix("/late/").and_then(|rest| rest.split('/').next()?.parse::<usize>().ok()) {
+            Some(index) => vec![send(LATE[index].2), Pause(1), send(SMUGGLED)],
+            None => vec![send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", seen.path.len(), seen.path))],
+        }
+    })
+    .await;
+    let other = stage.sidecar.token("globex", "clv");
+    let mut mismatches = Vec::new();
+    for (index, (name, request, _, is_reused)) in LATE.into_iter().enumerate() {
+        for round in 0..30 {
+            stage.ask(request, &format!("/late/{index}")).await;
+            // What is left over on a connection of the tenant's own would be its own.
+            let (token, whose) = if is_reused || round % 2 == 0 { (&other, "globex") } else { (&stage.token, "acme") };
+            let path = format!("/next/{index}/{whose}/{round}");
+            let next = ask(stage.sidecar.address, Ask::Get, &path, token, PATIENCE).await;
+            mismatches.extend(mismatch(name, &next, &[Status(200), body(&path)]));
+        }
+    }
+    let tenant_of = |seen: &Seen| {
+        let head = seen.head.to_ascii_lowercase();
+        head.lines().find_map(|line| line.strip_prefix("x-kyros-tenant: ").map(str::to_owned))
+    };
+    let seen = stage.dashboard.seen();
+    let mut tenants: HashMap<usize, HashSet<Option<String>>> = HashMap::new();
+    for seen in &seen {
+        tenants.entry(seen.connection).or_default().insert(tenant_of(seen));
+    }
+    mismatches
+        .extend(tenants.values().filter(|tenants| tenants.len() > 1).map(|tenants| format!("shared: {tenants:?}")));
+    let once = LATE.iter().enumerate().filter(|(_, (.., is_reused))| !is_reused);
+    for (path, (name, ..)) in once.map(|(index, late)| (format!("/late/{index}"), late)) {
+        for before in seen.iter().filter(|before| before.path == path) {
+            let next = seen.iter().find(|next| next.connection == before.connection && next.nth > before.nth);
+            mismatches.extend(next.map(|next| format!("{} came over a connection that waits for {name}", next.path)));
         }
     }
     assert_none(&mismatches);

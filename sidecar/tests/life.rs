@@ -187,6 +187,26 @@ async fn a_token_that_is_taken_back_alone_is_replaced_and_nobody_notices() {
     assert_eq!(world.get(&who, "/").await.0, 200);
 }
 
+#[tokio::test]
+async fn what_a_dashboard_reads_of_the_api_ends_with_the_session_that_it_reads_for() {
+    let world = World::start().await;
+    let (who, token) = (world.api.session("s", "acme", &[300]), world.api.bearer("b", "acme"));
+    assert_eq!(world.get(&who, "/").await.0, 200);
+    let Who::Bearer { token, .. } = token else { panic!("a token") };
+    let Who::Bearer { token: other, .. } = world.api.bearer("other", "acme") else { panic!("a token") };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let mut doomed =
+        [(world.open_data("X-Kyros-Session: s").await, "s"), (world.open_data(&bearer(&token)).await, "b")];
+    let untouched = world.open_data(&bearer(&other)).await;
+    for (live, sid) in &mut doomed {
+        assert!(goes_on(&world, Kind::Events, live, sid).await, "the data of {sid}");
+        world.api.end(sid);
+        assert!(live.ends_within(AT_ONCE).await, "the data of {sid} go on");
+        assert!(is_truthful_end(Kind::Events, live), "{sid}");
+    }
+    assert!(goes_on(&world, Kind::Events, &untouched, "other").await);
+}
+
 // === tokens that are renewed ===
 
 #[tokio::test]

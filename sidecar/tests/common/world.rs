@@ -218,6 +218,13 @@ impl Api {
                 let position = last.and_then(|id| id.parse().ok()).unwrap_or(0);
                 Response::new(StreamBody::new(Follower::new(self.clone(), position).into_stream().boxed()))
             }
+            (&Method::GET, path) if path.starts_with("/api/data/") => {
+                let pieces = stream::unfold((), async |()| {
+                    tokio::time::sleep(TICK).await;
+                    Some((Ok(Frame::data(Bytes::from_static(b"tick"))), ()))
+                });
+                Response::new(StreamBody::new(pieces.boxed()))
+            }
             (&Method::POST, "/oauth/token") => {
                 if mode == Mode::NoTokens {
                     std::future::pending::<()>().await;
@@ -470,6 +477,8 @@ async fn write_down(mut read: OwnedReadHalf, received: Arc<Mutex<Vec<u8>>>) {
 pub(crate) struct World {
     pub(crate) api: Arc<Api>,
     pub(crate) sidecar: Sidecar,
+    /// Where the dashboard asks for data.
+    pub(crate) egress: SocketAddr,
     book: Book,
     workload: PathBuf,
 }
@@ -488,6 +497,8 @@ impl World {
         let workload = std::env::temp_dir().join(format!("kyros-workload-{}", random_id()));
         std::fs::write(&workload, WORKLOAD).unwrap();
         let base = format!("http://{}/", api.address);
+        // A port that was free a moment ago.
+        let egress = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let sidecar = Sidecar::start(
             dashboard,
             &[
@@ -495,10 +506,11 @@ impl World {
                 ("KYROS_JWKS", &format!("{base}.well-known/jwks.json")),
                 ("KYROS_WORKLOAD_TOKEN", workload.to_str().unwrap()),
                 ("KYROS_PUBLIC_URL", "http://kyros.localhost:8080"),
+                ("KYROS_EGRESS_LISTEN", &egress.to_string()),
             ],
         )
         .await;
-        let world = Self { api, sidecar, book, workload };
+        let world = Self { api, sidecar, egress, book, workload };
         let (nobody, deadline) = (world.api.bearer("ready", "acme"), Instant::now() + Duration::from_secs(5));
         while world.get(&nobody, "/").await.0 != 200 {
             assert!(Instant::now() < deadline, "the sidecar has keys and knows what was revoked");
@@ -546,6 +558,23 @@ impl World {
             assert!(Instant::now() < deadline, "{kind:?} is open: {}", String::from_utf8_lossy(&received));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// An answer of the API without end, asked for as the dashboard asks, with a header line that says for whom.
+    pub(crate) async fn open_data(&self, whose: &str) -> Live {
+        let mut stream = TcpStream::connect(self.egress).await.unwrap();
+        stream
+            .write_all(format!("GET /api/data/rows HTTP/1.1\r\nHost: egress\r\n{whose}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let live = Live::new(stream, Kind::Events);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while !live.received().windows(4).any(|window| window == b"tick") {
+            let received = live.received();
+            assert!(Instant::now() < deadline, "data comes: {}", String::from_utf8_lossy(&received));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        live
     }
 
     /// One request on a connection of its own: the status and the whole answer.

@@ -346,6 +346,23 @@ fn interim() -> Vec<Case> {
             is_broken(),
         )
         .asked(Ask::Post),
+        case(
+            "interim answers in two reads each",
+            (0..30)
+                .flat_map(|_| [send("HTT"), Pause(3), send("P/1.1 103 Early Hints\r\nX-A: b\r\n\r\n"), Pause(3)])
+                .chain([send(end)])
+                .collect::<Vec<_>>(),
+            is_broken(),
+        ),
+        case(
+            "an answer that speaks of interim answers",
+            [
+                send(go_on),
+                send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", early.len() * 20)),
+                Flood(early.to_vec(), 20),
+            ],
+            [Status(200), body(early.repeat(20))],
+        ),
         case("interim answers without end", [Flood(early.to_vec(), 1 << 20), Close], is_broken()),
         case("interim answers and no other", [send(go_on), send(early), Close], is_broken()),
         broken(
