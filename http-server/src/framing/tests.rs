@@ -1,0 +1,162 @@
+//! What makes a connection doubtful, and what a line that does not end costs.
+
+use super::*;
+
+mod keeping;
+
+/// The same verdict however the bytes are cut.
+fn is_doubtful(text: &str) -> bool {
+    let verdicts: Vec<bool> = [1, 2, 3, 7, text.len()]
+        .into_iter()
+        .map(|step| {
+            let mut watch = FramingWatch::default();
+            text.as_bytes().chunks(step).any(|piece| watch.is_doubtful(piece))
+        })
+        .collect();
+    assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?} {text:?}");
+    verdicts[0]
+}
+
+#[test]
+fn ordinary_messages_follow_one_another() {
+    for text in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\nb\r\n0\r\nX: y\r\n\r\nGET /#\r\n",
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\nanything\n",
+        "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    ] {
+        assert_eq!(is_doubtful(text), text.contains('#'), "{text:?}");
+    }
+}
+
+#[test]
+fn two_ways_to_read_a_message_make_its_connection_doubtful() {
+    for text in [
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length : 3\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET /a#b HTTP/1.1\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HTTP/1.1\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
+    ] {
+        assert!(is_doubtful(text), "{text:?}");
+    }
+}
+
+#[test]
+fn a_line_that_does_not_end_costs_next_to_nothing() {
+    for begin in ["GET /", "GET / HTTP/1.1\r\nX: ", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;"] {
+        let mut watch = FramingWatch::default();
+        watch.is_doubtful(begin.as_bytes());
+        for _ in 0..31 {
+            assert!(!watch.is_doubtful(&[b'a'; 1024]));
+        }
+        assert!(watch.held() <= 128, "{} bytes", watch.held());
+    }
+    // Nothing is held between two lines, nor once nothing is looked at any more.
+    let mut watch = FramingWatch::default();
+    watch.is_doubtful(b"GET / HT");
+    watch.is_doubtful(b"TP/1.1\r\n");
+    assert_eq!(watch.held(), 0);
+    watch.is_doubtful(&vec![b'a'; MAX_LINE + 1]);
+    assert_eq!((watch.state, watch.held()), (State::Off, 0));
+}
+
+#[test]
+fn long_lines_are_judged_by_their_beginnings() {
+    let long = "a".repeat(300);
+    for (text, expected) in [
+        (format!("GET /{long} HTTP/1.1\r\nCookie: {long}\r\n\r\nGET / HTTP/1.1\r\n\r\n"), false),
+        (format!("GET /{long}#{long} HTTP/1.1\r\n"), true),
+        (format!("GET / HTTP/1.1\r\nX: {long}#{long}\r\n\r\n"), false),
+        (format!("GET / HTTP/1.1\r\nX: {long}\n\r\n"), true),
+        (format!("GET / HTTP/1.1\r\nContent-Length-Of-{long}: {long}\r\n\r\n"), false),
+        (format!("GET / HTTP/1.1\r\nUpgrade: websocket, {long}\r\n\r\n\nanything"), false),
+        (format!("POST / HTTP/1.1\r\nTransfer-Encoding: {long}\r\nContent-Length: 3\r\n\r\n"), true),
+        (
+            format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{long}\r\nabc\r\n0\r\n{long}: a\r\n\r\n"),
+            false,
+        ),
+        // Numbers are read to their ends.
+        (format!("POST / HTTP/1.1\r\nContent-Length: {}3\r\n\r\na\nbGET /# HTTP/1.1\r\n", "0".repeat(100)), true),
+        (format!("POST / HTTP/1.1\r\nContent-Length: {}3\r\n\r\n#\n#", "0".repeat(100)), false),
+        (format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", "9".repeat(100)), true),
+        (format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}3\r\na\nb\r\n", "0".repeat(100)), false),
+        (format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n", "f".repeat(100)), true),
+        // A name must come to its colon.
+        (format!("POST / HTTP/1.1\r\nContent-Length{}: 3\r\n\r\n", " ".repeat(100)), true),
+        (format!("POST / HTTP/1.1\r\nTransfer-Encoding{}: a\r\n\r\n", " ".repeat(100)), true),
+    ] {
+        assert_eq!(is_doubtful(&text), expected, "{text:?}");
+    }
+}
+
+/// The words that messages are made of, right ones and wrong ones.
+const WORDS: &[&str] = &[
+    "GET / HTTP/1.1\r\n",
+    "POST /a HTTP/1.1\r\n",
+    "Content-Length: ",
+    "content-length",
+    "Transfer-Encoding: chunked\r\n",
+    "TRANSFER-ENCODING",
+    "Upgrade: websocket\r\n",
+    "Host: a\r\n",
+    "X: y",
+    "\r\n",
+    "\r\n\r\n",
+    "\n",
+    "\r",
+    ":",
+    " ",
+    "\t",
+    "#",
+    ";",
+    "0",
+    "3",
+    "a",
+    "+5",
+    "ff",
+    "0\r\n\r\n",
+    "5\r\nabcde\r\n",
+    "\u{e9}",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "                                               ",
+];
+
+/// Numbers that look random and are the same every time.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below
+    }
+}
+
+#[test]
+fn the_verdict_is_that_of_whoever_keeps_whole_lines() {
+    let (mut doubtful, mut stricter) = (0, 0);
+    for seed in 0..200_000 {
+        let mut number = numbers(seed);
+        let text: String = (0..=number(24)).map(|_| WORDS[number(WORDS.len())]).collect();
+        let (mut new, mut old) = (FramingWatch::default(), keeping::KeepingWatch::default());
+        let mut rest = text.as_bytes();
+        let (mut by_new, mut by_old) = (false, false);
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(1 + number(rest.len()));
+            (by_new, by_old) = (by_new | new.is_doubtful(piece), by_old | old.is_doubtful(piece));
+            rest = after;
+        }
+        let has_long_line = text.lines().any(|line| line.len() > MAX_KEPT);
+        assert!(by_new == by_old || (by_new && has_long_line), "{text:?}: {by_new} instead of {by_old}");
+        doubtful += u32::from(by_old);
+        stricter += u32::from(by_new != by_old);
+    }
+    assert!((20_000..180_000).contains(&doubtful), "{doubtful} of the texts are doubtful: most words mean something");
+    assert!(stricter < 2_000, "{stricter} of the texts are judged by a long line");
+}
