@@ -1,7 +1,7 @@
 //! The accept loop of every Kyros server. It decides how long a client may take and how many there may be, and it drains.
 //!
 //! ```text
-//!  listener ──► permit ──► HTTP/1.1 connection (header deadline, header limits) ──► service
+//!  listener ──► permit ──► HTTP/1.1 connection (deadlines, header limits) ──► service
 //!                                     ▲
 //!                 shutdown token ─────┘  answers what is in flight, then closes, at most `drain`
 //! ```
@@ -12,6 +12,7 @@
 pub mod admin;
 mod alarm;
 mod framing;
+mod inspected;
 mod stream;
 
 use std::{
@@ -43,7 +44,8 @@ use tower::Service as _;
 pub use crate::{
     alarm::Alarm,
     framing::{ClientWatch, FramingWatch},
-    stream::{Inspect, Inspected, Listener, Stream},
+    inspected::{Inspect, Inspected},
+    stream::{KERNEL_QUEUE, Listener, ResetWatch, Stream},
 };
 
 /// An error of a response body; it ends the connection.
@@ -54,6 +56,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Limits {
     /// From the first to the last byte of a request's head, and between requests on a kept connection.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of an answer. Every byte that it takes begins the time anew.
+    pub write_timeout: Duration,
+    /// Bytes of a connection that the kernel may keep unsent; as many as it likes where nobody says.
+    pub send_queue: Option<usize>,
     /// Bytes of a request's head.
     pub max_head_bytes: usize,
     /// Connections at a time; further ones wait in the kernel's queue.
@@ -71,6 +77,10 @@ impl Default for Limits {
         Self {
             // Ten seconds suffice for any real client and bound what a slow-header attack can hold.
             header_timeout: Duration::from_secs(10),
+            // Behind a gateway the progress of a slow reader is seen in larger steps, so the gateway is the one to cut it off.
+            write_timeout: Duration::from_mins(1),
+            // A bound costs a tenth of a fast download.
+            send_queue: None,
             max_head_bytes: 32 * 1024,
             max_connections: 4096,
             drain: Duration::from_secs(10),
@@ -121,7 +131,8 @@ impl Connection {
         self.0.peer.as_ref().map(|(_, text)| text)
     }
 
-    /// Closes the connection at once, whatever is being sent and however slowly it is read.
+    /// Closes the connection at once, whatever is being sent and however slowly it is read: with a reset, so that the kernel
+    /// forgets what it has not sent yet. The client still has what its own kernel has received.
     pub fn cut(&self) {
         self.0.is_cut.store(true, Ordering::Release);
         self.0.task.wake();
@@ -142,6 +153,9 @@ where
     B::Error: Into<BoxError>,
 {
     let listener = listener.into();
+    if let Some(bytes) = limits.send_queue {
+        listener.bound_queues(bytes);
+    }
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     loop {
@@ -167,7 +181,8 @@ where
         let service = service.clone();
         let connection = Connection::new(peer.map(|peer| peer.ip()), permit);
         let held = connection.clone();
-        let watched = Inspected::new(stream, ClientWatch::new(connection.clone()));
+        let watched =
+            Inspected::new(stream, ClientWatch::new(connection.clone())).with_write_timeout(limits.write_timeout);
         let served = http1::Builder::new()
             .timer(alarm::HeadTimer::default())
             .header_read_timeout(limits.header_timeout)

@@ -5,6 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,12 +13,18 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{
+        TcpListener, TcpStream, UnixListener, UnixStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 /// A peer that vanished without a word is noticed after this much silence and three probes more.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
+/// What the kernel of a gateway keeps for one connection, unsent or unread; it doubles the number for its own bookkeeping. Enough
+/// for 80 Mbit/s over 100 ms, and little enough that a slow reader is seen to make progress every few seconds.
+pub const KERNEL_QUEUE: usize = 512 * 1024;
 
 /// Where a server listens.
 #[derive(Debug)]
@@ -41,6 +48,14 @@ impl From<UnixListener> for Listener {
 }
 
 impl Listener {
+    /// Bounds what the kernel keeps unsent of every connection that is accepted from now on.
+    pub(crate) fn bound_queues(&self, bytes: usize) {
+        // Inherited from the listener. A Unix socket's is small by itself.
+        if let Self::Tcp(listener) = self {
+            let _ = SockRef::from(listener).set_send_buffer_size(bytes);
+        }
+    }
+
     /// The next connection, and whose it is where that is an address.
     pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
@@ -58,8 +73,21 @@ impl Listener {
 pub enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
+    /// Over TCP, with a [`ResetWatch`] on it.
+    Watched(OwnedReadHalf, Arc<OwnedWriteHalf>),
     /// Over a Unix socket.
     Unix(UnixStream),
+}
+
+/// Tells when the other end breaks a connection off, also while nobody reads it.
+#[derive(Debug, Clone)]
+pub struct ResetWatch(Arc<OwnedWriteHalf>);
+
+impl ResetWatch {
+    /// Resolves when the connection has been reset, and not when it has come to its ordinary end.
+    pub async fn reset(&self) {
+        let _ = self.0.ready(Interest::ERROR).await;
+    }
 }
 
 impl Stream {
@@ -72,10 +100,32 @@ impl Stream {
         Self::Tcp(stream)
     }
 
+    /// The same connection with a watch on it, where it is one that can be reset. The kernel keeps little of what has not been
+    /// read: it would be passed on after a reset.
+    pub fn watched(self) -> (Self, Option<ResetWatch>) {
+        let Self::Tcp(stream) = self else { return (self, None) };
+        let _ = SockRef::from(&stream).set_recv_buffer_size(KERNEL_QUEUE);
+        let (read, write) = stream.into_split();
+        let write = Arc::new(write);
+        (Self::Watched(read, write.clone()), Some(ResetWatch(write)))
+    }
+
+    /// Closes with a reset: nothing of what waits to be sent is sent any more.
+    pub fn reset_on_close(&self) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Watched(_, write) => write.as_ref().as_ref(),
+            // What was written is with the other end already.
+            Self::Unix(_) => return,
+        };
+        let _ = stream.set_zero_linger();
+    }
+
     /// Waits until the socket may be read or written.
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Watched(_, write) => write.ready(interest).await,
             Self::Unix(stream) => stream.ready(interest).await,
         }
     }
@@ -84,6 +134,7 @@ impl Stream {
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Watched(read, _) => read.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
         }
     }
@@ -92,6 +143,7 @@ impl Stream {
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Watched(_, write) => write.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
         }
     }
@@ -100,6 +152,7 @@ impl Stream {
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Watched(_, write) => shutdown_write(write),
             Self::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
         }
     }
@@ -124,6 +177,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Watched(read, _) => Pin::new(read).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -133,6 +187,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Watched(_, write) => poll_shared(write, cx, |stream| stream.try_write(bytes)),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -148,6 +203,7 @@ impl AsyncWrite for Stream {
         }
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Watched(_, write) => poll_shared(write, cx, |stream| stream.try_write_vectored(slices)),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -159,6 +215,8 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            // What is written is the kernel's already.
+            Self::Watched(..) => Poll::Ready(Ok(())),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -166,67 +224,28 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Watched(_, write) => Poll::Ready(shutdown_write(write)),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
-/// Looks at what is read from a connection, before anybody else does.
-pub trait Inspect {
-    /// Takes the bytes just read; an error ends the connection.
-    fn inspect(&mut self, read: &[u8]) -> io::Result<()>;
+fn shutdown_write(half: &OwnedWriteHalf) -> io::Result<()> {
+    let stream: &TcpStream = half.as_ref();
+    SockRef::from(stream).shutdown(std::net::Shutdown::Write)
 }
 
-/// A connection of which every byte read is looked at first.
-#[derive(Debug)]
-pub struct Inspected<I> {
-    stream: Stream,
-    inspector: I,
-}
-
-impl<I> Inspected<I> {
-    /// Puts an inspector in front of a connection.
-    pub fn new(stream: Stream, inspector: I) -> Self {
-        Self { stream, inspector }
-    }
-
-    /// The socket alone, for what comes after HTTP.
-    pub fn into_stream(self) -> Stream {
-        self.stream
-    }
-}
-
-impl<I: Inspect + Unpin> AsyncRead for Inspected<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        Poll::Ready(this.inspector.inspect(&buffer.filled()[before..]))
-    }
-}
-
-impl<I: Unpin> AsyncWrite for Inspected<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+/// Writes to a socket that is not ours alone.
+fn poll_shared(
+    half: &OwnedWriteHalf,
+    cx: &mut Context<'_>,
+    write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(AsRef::<TcpStream>::as_ref(half).poll_write_ready(cx))?;
+        match write(half) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+            written => return Poll::Ready(written),
+        }
     }
 }

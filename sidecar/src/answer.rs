@@ -44,6 +44,10 @@ impl Refusal {
         retry_after: Some(1),
         ..Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant-busy", "Too many requests are under way for this tenant")
     };
+    pub(crate) const TENANT_SOCKETS: Self = Self {
+        retry_after: Some(5),
+        ..Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant-busy", "Too many sockets are open for this tenant")
+    };
     pub(crate) const SESSION_BUSY: Self = Self {
         retry_after: Some(5),
         ..Self::new(StatusCode::TOO_MANY_REQUESTS, "session-busy", "Too many sockets are open in this session")

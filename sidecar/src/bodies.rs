@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use kyros_http_server::{BoxError, Connection};
+use kyros_http_server::{BoxError, Connection, ResetWatch};
 use thiserror::Error;
 use tokio::{sync::Notify, task::AbortHandle, time::Sleep};
 
@@ -72,6 +72,13 @@ enum Watch {
     Due(authority::Authority, Revocations, Connection),
     Begun {
         _task: Task,
+    },
+    /// For the gateway, which has no authority to watch: the sidecar behind resets its answer when it has ended. Not begun for
+    /// most bodies either.
+    Reset {
+        upstream: ResetWatch,
+        client: Connection,
+        task: Option<Task>,
     },
 }
 
@@ -135,6 +142,13 @@ impl Watch {
     /// Watches the authority, and that frames are asked for: a client that reads no more holds its connection and the
     /// dashboard's no longer than a dashboard that says no more.
     fn begin(&mut self, progress: &mut Option<Arc<Progress>>, idle: Duration) {
+        if let Self::Reset { upstream, client, task: task @ None } = self {
+            let (upstream, client) = (upstream.clone(), client.clone());
+            *task = Some(Task::spawn(async move {
+                upstream.reset().await;
+                client.cut();
+            }));
+        }
         if matches!(self, Self::Due(..))
             && let Self::Due(authority, revocations, connection) = std::mem::replace(self, Self::None)
         {
@@ -147,6 +161,22 @@ impl Watch {
                 connection.cut();
             };
             *self = Self::Begun { _task: Task::spawn(watch) };
+        }
+    }
+
+    /// Passes a reset on: the client gets no more of an answer that was taken back.
+    fn failed(&self, error: &hyper::Error) {
+        if let Self::Reset { client, .. } = self
+            && is_reset(error)
+        {
+            client.cut();
+        }
+    }
+
+    /// All has been read, and the connection that it was read from is no longer this answer's.
+    fn end(&mut self) {
+        if let Self::Reset { .. } = self {
+            *self = Self::None;
         }
     }
 }
@@ -194,6 +224,16 @@ impl Body {
     ) -> Self {
         if let Self::Passing(passing) = &mut self {
             passing.watch = Watch::Due(authority, revocations.clone(), client.clone());
+        }
+        self
+    }
+
+    /// Resets the client's connection when the upstream resets its own.
+    pub(crate) fn unless_reset(mut self, client: &Connection) -> Self {
+        if let Self::Passing(passing) = &mut self
+            && let Some(upstream) = passing.lease.as_ref().and_then(Lease::reset)
+        {
+            passing.watch = Watch::Reset { upstream, client: client.clone(), task: None };
         }
         self
     }
@@ -259,7 +299,10 @@ impl Passing {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.watch.failed(&error);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
                 Poll::Ready(None) => {
                     self.end();
                     return Poll::Ready(None);
@@ -279,6 +322,7 @@ impl Passing {
 
     /// All has been read.
     fn end(&mut self) {
+        self.watch.end();
         if let Some(progress) = &self.progress {
             progress.is_over.store(true, Ordering::Relaxed);
             progress.over.notify_one();
@@ -341,4 +385,9 @@ pub(crate) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = current.source();
     }
     false
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }

@@ -7,13 +7,13 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use kyros_http_server::{
-    Connection, Limits,
+    Connection, KERNEL_QUEUE, Limits,
     admin::{Operations, serve_admin},
 };
 use kyros_shared_config::{DashboardHost, RouteTable, Workload, crypto::random_id, headers, public_url::Site};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct Gateway {
     upstreams: Upstreams,
     decoy: String,
     draining: CancellationToken,
+    /// Sockets, which are the server's no longer.
+    tunnels: TaskTracker,
 }
 
 /// Where the sidecars are.
@@ -93,8 +95,8 @@ pub enum GatewayError {
 
 /// How long nothing may move in a body: more than any sidecar allows.
 const IDLE: std::time::Duration = std::time::Duration::from_hours(1);
-/// How long the sidecars behind may take to close their sockets.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
+/// Sockets were told when the drain began, and their goodbyes are short.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// Slightly above the sidecar's own deadline, so that the sidecar is the one to say 504.
 const UPSTREAM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(65);
 
@@ -112,7 +114,12 @@ impl Gateway {
         let listeners = Listeners { public: decoy_listener, egress: None, admin: None };
         let decoy_sidecar = Arc::new(Sidecar::decoy(settings.public_url.clone()));
         tokio::spawn(decoy_sidecar.serve(listeners, shutdown.clone()));
-        let limits = Limits { drain: settings.drain, ..Limits::default() };
+        let limits = Limits {
+            drain: settings.drain,
+            write_timeout: settings.write_timeout,
+            send_queue: Some(KERNEL_QUEUE),
+            ..Limits::default()
+        };
         let live = LiveRoutes::default();
         let routing = if let Some(routes) = &settings.routes {
             live.take(RouteTable::default());
@@ -134,7 +141,9 @@ impl Gateway {
             tokio::spawn(serve_admin(admin, Arc::new(live), shutdown.clone()));
         }
         let upstreams = Upstreams::new(UPSTREAM_TIMEOUT);
-        let gateway = Arc::new(Self { settings, routing, upstreams, decoy, draining: shutdown.clone() });
+        let tunnels = TaskTracker::new();
+        let (draining, open) = (shutdown.clone(), tunnels.clone());
+        let gateway = Arc::new(Self { settings, routing, upstreams, decoy, draining, tunnels });
         let service = move |request: Request<Incoming>, connection: Connection| {
             let gateway = gateway.clone();
             async move {
@@ -144,6 +153,10 @@ impl Gateway {
             }
         };
         kyros_http_server::serve(listener, limits, service, shutdown).await;
+        open.close();
+        if tokio::time::timeout(LAST_WORDS, open.wait()).await.is_err() {
+            tracing::warn!(sockets = open.len(), "cutting sockets off that did not end");
+        }
         Ok(())
     }
 
@@ -227,16 +240,12 @@ impl Gateway {
             let client = client_upgrade.ok_or(Refusal::UPSTREAM_BROKEN)?;
             let upstream = hyper::upgrade::on(&mut response);
             lease.release();
-            let (held, draining) = (connection.clone(), self.draining.clone());
-            tokio::spawn(async move {
+            let (held, draining, patience) = (connection.clone(), self.draining.clone(), self.settings.write_timeout);
+            self.tunnels.spawn(async move {
                 let _held = held;
                 let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
                 if let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) {
-                    tokio::select! {
-                        () = tunnel::copy(client, upstream) => (),
-                        // The sidecar behind sends the Close frame; this only bounds how long it may take.
-                        () = async { draining.cancelled().await; tokio::time::sleep(GOODBYE).await } => (),
-                    }
+                    tunnel::copy(client, upstream, patience, draining).await;
                 }
             });
             return Ok(response.map(|_| Body::empty()));
@@ -250,7 +259,7 @@ impl Gateway {
         if closing {
             answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease)))
+        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease).unless_reset(connection)))
     }
 }
 

@@ -7,12 +7,14 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use clap::Args;
+use kyros_http_server::Limits;
 use kyros_shared_config::TenantId;
 
-use crate::answer::Refusal;
+use crate::{answer::Refusal, settings::seconds};
 
 /// What one sidecar takes on.
 #[derive(Debug, Clone, Copy, Args)]
@@ -33,9 +35,18 @@ pub struct LimitSettings {
     #[arg(long, env = "KYROS_MAX_SOCKETS", default_value_t = Self::default().max_sockets)]
     pub max_sockets: usize,
 
+    /// The same for one tenant; further ones get 429. Half of all where nothing is said.
+    #[arg(long, env = "KYROS_MAX_SOCKETS_PER_TENANT")]
+    pub max_sockets_per_tenant: Option<usize>,
+
     /// The same for one session; further ones get 429.
     #[arg(long, env = "KYROS_MAX_SOCKETS_PER_SESSION", default_value_t = Self::default().max_sockets_per_session)]
     pub max_sockets_per_session: usize,
+
+    /// How long a client may take nothing of what it is sent, in seconds; then its connection is reset. Behind a gateway, more
+    /// than the gateway's.
+    #[arg(long, env = "KYROS_WRITE_TIMEOUT", default_value = "60", value_parser = seconds)]
+    pub write_timeout: Duration,
 }
 
 impl Default for LimitSettings {
@@ -45,8 +56,16 @@ impl Default for LimitSettings {
             max_in_flight: 1024,
             max_in_flight_per_tenant: 512,
             max_sockets: 4096,
+            max_sockets_per_tenant: None,
             max_sockets_per_session: 64,
+            write_timeout: Limits::default().write_timeout,
         }
+    }
+}
+
+impl LimitSettings {
+    fn max_sockets_per_tenant(&self) -> usize {
+        self.max_sockets_per_tenant.unwrap_or_else(|| self.max_sockets.div_ceil(2))
     }
 }
 
@@ -90,7 +109,8 @@ pub(crate) struct InFlight {
     requests: Arc<AtomicUsize>,
     sockets: Arc<AtomicUsize>,
     by_tenant: Counts<TenantId>,
-    by_session: Counts<String>,
+    sockets_by_tenant: Counts<TenantId>,
+    sockets_by_session: Counts<String>,
 }
 
 impl InFlight {
@@ -100,7 +120,8 @@ impl InFlight {
             requests: Arc::default(),
             sockets: Arc::default(),
             by_tenant: Counts(Mutex::default()),
-            by_session: Counts(Mutex::default()),
+            sockets_by_tenant: Counts(Mutex::default()),
+            sockets_by_session: Counts(Mutex::default()),
         }
     }
 
@@ -112,12 +133,15 @@ impl InFlight {
         Ok([of_tenant, of_all])
     }
 
-    /// Places for one socket of a session.
-    pub(crate) fn socket(&self, session: &str) -> Result<[Place; 2], Refusal> {
-        let count = self.by_session.of(session.to_owned());
-        let of_session = Place::take(&count, self.settings.max_sockets_per_session).ok_or(Refusal::SESSION_BUSY)?;
-        let of_all = Place::take(&self.sockets, self.settings.max_sockets).ok_or(Refusal::DASHBOARD_BUSY)?;
-        Ok([of_session, of_all])
+    /// Places for one socket of a tenant's session. Whoever signs in often has many sessions, and still one tenant.
+    pub(crate) fn socket(&self, tenant: &TenantId, session: &str) -> Result<[Place; 3], Refusal> {
+        let settings = &self.settings;
+        let count = self.sockets_by_session.of(session.to_owned());
+        let of_session = Place::take(&count, settings.max_sockets_per_session).ok_or(Refusal::SESSION_BUSY)?;
+        let count = self.sockets_by_tenant.of(tenant.clone());
+        let of_tenant = Place::take(&count, settings.max_sockets_per_tenant()).ok_or(Refusal::TENANT_SOCKETS)?;
+        let of_all = Place::take(&self.sockets, settings.max_sockets).ok_or(Refusal::DASHBOARD_BUSY)?;
+        Ok([of_session, of_tenant, of_all])
     }
 
     /// Requests under way now.
@@ -148,14 +172,36 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_by_session_and_in_all() {
-        let limits = LimitSettings { max_sockets: 2, max_sockets_per_session: 1, ..LimitSettings::default() };
-        let flight = InFlight::new(limits);
-        let one = flight.socket("one").unwrap();
-        assert_eq!(flight.socket("one").err(), Some(Refusal::SESSION_BUSY));
-        let two = flight.socket("two").unwrap();
-        assert_eq!(flight.socket("three").err(), Some(Refusal::DASHBOARD_BUSY));
+        let limits = LimitSettings {
+            max_sockets: 2,
+            max_sockets_per_tenant: Some(2),
+            max_sockets_per_session: 1,
+            ..LimitSettings::default()
+        };
+        let (flight, acme) = (InFlight::new(limits), "acme".parse().unwrap());
+        let one = flight.socket(&acme, "one").unwrap();
+        assert_eq!(flight.socket(&acme, "one").err(), Some(Refusal::SESSION_BUSY));
+        let globex = "globex".parse().unwrap();
+        let two = flight.socket(&globex, "two").unwrap();
+        assert_eq!(flight.socket(&globex, "three").err(), Some(Refusal::DASHBOARD_BUSY));
         drop(one);
-        assert!(flight.socket("one").is_ok());
+        assert!(flight.socket(&acme, "one").is_ok());
         drop(two);
+    }
+
+    #[test]
+    fn a_tenant_has_half_of_the_sockets_however_many_sessions_it_begins() {
+        let limits = LimitSettings { max_sockets: 4, ..LimitSettings::default() };
+        let flight = InFlight::new(limits);
+        let (acme, globex): (TenantId, TenantId) = ("acme".parse().unwrap(), "globex".parse().unwrap());
+        let held = [flight.socket(&acme, "one").unwrap(), flight.socket(&acme, "two").unwrap()];
+        assert_eq!(flight.socket(&acme, "three").err(), Some(Refusal::TENANT_SOCKETS));
+        let others = [flight.socket(&globex, "a").unwrap(), flight.socket(&globex, "a").unwrap()];
+        drop(held);
+        assert!(flight.socket(&acme, "three").is_ok(), "its places come back");
+        drop(others);
+        assert_eq!(LimitSettings::default().max_sockets_per_tenant(), 2048);
+        let told = LimitSettings { max_sockets_per_tenant: Some(7), ..limits };
+        assert_eq!(told.max_sockets_per_tenant(), 7);
     }
 }

@@ -176,6 +176,15 @@ pub struct GatewaySettings {
     /// How long requests in flight may take to end after SIGTERM, in seconds.
     #[arg(long, env = "KYROS_DRAIN", default_value = "25", value_parser = seconds)]
     pub drain: Duration,
+
+    /// How long a client may take nothing of what it is sent, in seconds; then its connection is reset.
+    #[arg(long, env = "KYROS_WRITE_TIMEOUT", default_value = "30", value_parser = seconds)]
+    pub write_timeout: Duration,
+}
+
+impl GatewaySettings {
+    /// The write timeout where nothing is said: longer than any gap in a connection that still lives.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 }
 
 /// Where the sidecars are, named one by one.
@@ -267,7 +276,7 @@ impl FromStr for ProbeTarget {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
 }
 

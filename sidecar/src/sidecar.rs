@@ -37,7 +37,7 @@ use crate::{
     guard::{Guarded, bearer_token, check_same_origin},
     header_rules::{self, Origin},
     identity::Identity,
-    limits::Place,
+    limits::{LimitSettings, Place},
     login::Login,
     metrics::{Metrics, Now},
     observer::{Received, Sighting},
@@ -139,7 +139,7 @@ struct Passage {
 struct Tunnel {
     client: OnUpgrade,
     connection: Connection,
-    places: [Place; 2],
+    places: [Place; 3],
     ended: Ended,
     sighting: Option<Box<dyn Sighting>>,
 }
@@ -206,11 +206,8 @@ impl Sidecar {
         }
         self.clone().start_background(listeners.egress, &background);
         let (tunnels, access, sidecar) = (self.tunnels.clone(), self.access.clone(), self.clone());
-        let max_connections = self
-            .guarded
-            .as_ref()
-            .map_or(Limits::default().max_connections, |guarded| guarded.settings.limits.max_connections);
-        let limits = Limits { drain, max_connections, ..Limits::default() };
+        let LimitSettings { max_connections, write_timeout, .. } = self.limits();
+        let limits = Limits { drain, max_connections, write_timeout, ..Limits::default() };
         let service = move |request, connection| {
             let sidecar = self.clone();
             async move { sidecar.handle(request, connection).await }
@@ -223,6 +220,12 @@ impl Sidecar {
         }
         sidecar.spans.flush().await;
         access.settle().await;
+    }
+
+    fn limits(&self) -> LimitSettings {
+        let max_connections = Limits::default().max_connections;
+        let decoy = || LimitSettings { max_connections, ..LimitSettings::default() };
+        self.guarded.as_ref().map_or_else(decoy, |guarded| guarded.settings.limits)
     }
 
     fn start_background(self: Arc<Self>, egress_listener: Option<TcpListener>, background: &CancellationToken) {
@@ -416,7 +419,11 @@ impl Sidecar {
         let socket = match (passed.websocket, parts.extensions.remove::<OnUpgrade>()) {
             (true, Some(client)) => {
                 let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
-                Some((client, accept_of(key), guarded.in_flight.socket(identity.scope.session())?))
+                Some((
+                    client,
+                    accept_of(key),
+                    guarded.in_flight.socket(identity.scope.tenant(), identity.scope.session())?,
+                ))
             }
             _ => None,
         };
@@ -514,17 +521,19 @@ impl Sidecar {
         headers.insert(headers::REQUEST_ID, request_id);
         let upstream = hyper::upgrade::on(response);
         let (draining, metrics) = (self.draining.clone(), self.metrics.clone());
+        let patience = self.limits().write_timeout;
         self.tunnels.spawn(async move {
             let Tunnel { client, connection: _held, places: _places, ended, sighting } = tunnel;
             let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
             let (Some(client), Some(upstream)) = (Side::of_client(client), Side::of_upstream(upstream)) else { return };
             metrics.open_sockets.inc();
             let outcome = match sighting {
-                None => tunnel::run(client, upstream, ended, draining, None).await,
+                None => tunnel::run(client, upstream, patience, ended, draining, None).await,
                 Some(mut sighting) => {
                     // Boxed, so that nobody's sockets carry what only an observer needs.
                     let mut goodbyes = Box::<Goodbyes>::default();
-                    let run = Box::pin(tunnel::run(client, upstream, ended, draining, Some(&mut goodbyes)));
+                    let goodbyes_read = Some(goodbyes.as_mut());
+                    let run = Box::pin(tunnel::run(client, upstream, patience, ended, draining, goodbyes_read));
                     let outcome = run.await;
                     sighting.closed(goodbyes.code(outcome));
                     outcome

@@ -60,13 +60,13 @@ impl Side {
     /// The client's side of an upgraded connection.
     pub(crate) fn of_client(upgraded: Upgraded) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Inspected<ClientWatch>>>().ok()?;
-        Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
+        Some(Self { stream: parts.io.into_inner().into_stream()?, read_ahead: parts.read_buf.to_vec() })
     }
 
     /// The dashboard's side.
     pub(crate) fn of_upstream(upgraded: Upgraded) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Inspected<UpstreamLimit>>>().ok()?;
-        Some(Self { stream: parts.io.into_inner().into_stream(), read_ahead: parts.read_buf.to_vec() })
+        Some(Self { stream: parts.io.into_inner().into_stream()?, read_ahead: parts.read_buf.to_vec() })
     }
 }
 
@@ -88,11 +88,12 @@ impl Goodbyes {
     }
 }
 
-/// Copies both ways until a side closes, `ended` resolves or `draining` is cancelled. Whoever wants to know gets the two
-/// sides' goodbyes.
+/// Copies both ways until a side closes, `ended` resolves or `draining` is cancelled. A client that takes nothing for `patience`
+/// is cut off. Whoever wants to know gets the two sides' goodbyes.
 pub(crate) async fn run(
     client: Side,
     upstream: Side,
+    patience: Duration,
     mut ended: Ended,
     draining: CancellationToken,
     goodbyes: Option<&mut Goodbyes>,
@@ -101,21 +102,27 @@ pub(crate) async fn run(
         Some(goodbyes) => (Some(&mut goodbyes.client), Some(&mut goodbyes.upstream)),
         None => (None, None),
     };
-    let mut up = Way::new(client.read_ahead, from_client);
-    let mut down = Way::new(upstream.read_ahead, from_upstream);
+    // A dashboard may be busy for longer; its sockets end with their authority.
+    let mut up = Way::new(client.read_ahead, None, from_client);
+    let mut down = Way::new(upstream.read_ahead, Some(patience), from_upstream);
     let (client, upstream) = (client.stream, upstream.stream);
     let outcome = {
         let both = async {
             // Each way ends by itself; the other may still have something to say, but not for long.
             tokio::select! {
-                () = up.copy(&client, &upstream) => {
+                _ = up.copy(&client, &upstream) => {
                     let _ = upstream.shutdown_write();
-                    let _ = tokio::time::timeout(SAID_ALL, down.copy(&upstream, &client)).await;
+                    if let Ok(Last::Stuck) = tokio::time::timeout(SAID_ALL, down.copy(&upstream, &client)).await {
+                        client.reset_on_close();
+                    }
                 }
-                () = down.copy(&upstream, &client) => {
-                    let _ = client.shutdown_write();
-                    let _ = tokio::time::timeout(HALF_CLOSED, up.copy(&client, &upstream)).await;
-                }
+                last = down.copy(&upstream, &client) => match last {
+                    Last::Stuck => client.reset_on_close(),
+                    Last::Closed => {
+                        let _ = client.shutdown_write();
+                        let _ = tokio::time::timeout(HALF_CLOSED, up.copy(&client, &upstream)).await;
+                    }
+                },
             }
         };
         tokio::select! {
@@ -130,13 +137,26 @@ pub(crate) async fn run(
         Outcome::Authority => close_frame(CLOSE_ENDED, "session ended"),
         Outcome::Drain => close_frame(CLOSE_DRAINING, "service restart"),
     };
-    let _ = tokio::time::timeout(GOODBYE, down.say_goodbye(&upstream, &client, &frame)).await;
+    let told = tokio::time::timeout(GOODBYE, down.say_goodbye(&upstream, &client, &frame)).await;
+    // Whoever reads too slowly to be told does not get the rest of what was said before either.
+    if !matches!(told, Ok(Ok(()))) {
+        client.reset_on_close();
+    }
     outcome
 }
 
-/// Copies both ways until both sides have closed: for the gateway, which has no authority to watch.
-pub(crate) async fn copy(client: Side, upstream: Side) {
-    run(client, upstream, never(), CancellationToken::new(), None).await;
+/// Copies both ways until both sides have closed or `draining` is cancelled: for the gateway, which has no authority to watch.
+pub(crate) async fn copy(client: Side, upstream: Side, patience: Duration, draining: CancellationToken) {
+    run(client, upstream, patience, never(), draining, None).await;
+}
+
+/// How a direction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// One of its ends closed it.
+    Closed,
+    /// What was read could not be written in time, or its sender has taken it back.
+    Stuck,
 }
 
 /// One direction. What has been read and not yet written is kept here, not in a future, so that a copy can be cancelled
@@ -146,26 +166,32 @@ struct Way<'a> {
     goodbye: Option<&'a mut CloseReader>,
     pending: Vec<u8>,
     written: usize,
+    /// How long the receiver may take nothing.
+    patience: Option<Duration>,
 }
 
 impl<'a> Way<'a> {
-    fn new(pending: Vec<u8>, goodbye: Option<&'a mut CloseReader>) -> Self {
-        Self { tracker: FrameTracker::default(), goodbye, pending, written: 0 }
+    fn new(pending: Vec<u8>, patience: Option<Duration>, goodbye: Option<&'a mut CloseReader>) -> Self {
+        Self { tracker: FrameTracker::default(), goodbye, pending, written: 0, patience }
     }
 
     /// Copies until either side ends.
-    async fn copy(&mut self, from: &Stream, to: &Stream) {
-        while self.flush(to).await && self.pass(from, to, SCRATCH).await {}
+    async fn copy(&mut self, from: &Stream, to: &Stream) -> Last {
+        loop {
+            if let Err(last) = self.flush(from, to).await {
+                return last;
+            }
+            if !self.pass(from, to, SCRATCH).await {
+                return Last::Closed;
+            }
+        }
     }
 
-    /// Writes what is pending; false when the receiver is gone.
-    async fn flush(&mut self, to: &Stream) -> bool {
+    /// Writes what is pending; an error says why that was not possible.
+    async fn flush(&mut self, from: &Stream, to: &Stream) -> Result<(), Last> {
         while self.written < self.pending.len() {
-            if to.ready(Interest::WRITABLE).await.is_err() {
-                return false;
-            }
             match to.try_write(&self.pending[self.written..]) {
-                Ok(0) => return false,
+                Ok(0) => return Err(Last::Closed),
                 Ok(count) => {
                     let passed = &self.pending[self.written..self.written + count];
                     self.tracker.advance(passed);
@@ -174,14 +200,17 @@ impl<'a> Way<'a> {
                     }
                     self.written += count;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                Err(_) => return false,
+                // Boxed: a socket that is quiet does not carry what only waiting needs.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Box::pin(until_writable(from, to, self.patience)).await?;
+                }
+                Err(_) => return Err(Last::Closed),
             }
         }
         // A burst's buffer is not kept.
         self.pending = Vec::new();
         self.written = 0;
-        true
+        Ok(())
     }
 
     /// Reads at most `limit` bytes and writes what fits; false when the sender has closed. Nothing may be pending.
@@ -210,13 +239,14 @@ impl<'a> Way<'a> {
     }
 
     /// Lets a frame that has begun come to its end, so that nothing of the next one passes, and closes.
-    async fn say_goodbye(&mut self, from: &Stream, to: &Stream, frame: &[u8]) {
+    async fn say_goodbye(&mut self, from: &Stream, to: &Stream, frame: &[u8]) -> Result<(), Last> {
         self.keep_one_frame();
-        while self.flush(to).await {
+        loop {
+            self.flush(from, to).await?;
             let missing = self.tracker.missing();
             if missing == 0 {
                 self.pending = frame.to_vec();
-                self.flush(to).await;
+                self.flush(from, to).await?;
                 break;
             }
             if !self.pass(from, to, missing).await {
@@ -224,6 +254,7 @@ impl<'a> Way<'a> {
             }
         }
         let _ = to.shutdown_write();
+        Ok(())
     }
 
     /// Of what waits to be written only the rest of the frame that has begun goes out.
@@ -236,5 +267,20 @@ impl<'a> Way<'a> {
             end += step;
         }
         self.pending.truncate(end);
+    }
+}
+
+/// Waits for a receiver that has taken nothing yet, as long as it may take and its sender stands by what it has said. A reset
+/// takes it back: that is how a sidecar passes on to the gateway that a session has ended.
+async fn until_writable(from: &Stream, to: &Stream, patience: Option<Duration>) -> Result<(), Last> {
+    let waiting = async {
+        tokio::select! {
+            ready = to.ready(Interest::WRITABLE) => ready.map(drop).map_err(|_| Last::Closed),
+            _ = from.ready(Interest::ERROR) => Err(Last::Stuck),
+        }
+    };
+    match patience {
+        None => waiting.await,
+        Some(patience) => tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Last::Stuck)),
     }
 }

@@ -25,7 +25,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kyros_http_server::{Alarm, Inspected};
+use kyros_http_server::{Alarm, Inspected, ResetWatch};
 
 pub use self::address::{UpstreamAddress, UpstreamAddressError};
 use self::{limit::Allowance, pool::Pool};
@@ -56,6 +56,8 @@ struct Shared {
     timeout: Duration,
     /// Safe requests are kept, to be sent again, where the connection was not used for so long.
     rested: Duration,
+    /// Whether it is noticed at once that a connection was reset, which takes another handle of its socket.
+    is_watched: bool,
     idle: Pool,
 }
 
@@ -64,6 +66,7 @@ struct Sender {
     lane: Lane,
     requests: SendRequest<Body>,
     allowance: Allowance,
+    reset: Option<ResetWatch>,
     /// Rings when a request has been waited for long.
     alarm: Alarm,
     /// Ends the connection when nobody will use it any more, also in the middle of a body that goes on.
@@ -85,6 +88,11 @@ impl Lease {
     /// Lets the connection become a socket, which lives without this.
     pub(crate) fn release(self) {
         self.sender.connection.detach();
+    }
+
+    /// Tells when the upstream takes its answer back.
+    pub(crate) fn reset(&self) -> Option<ResetWatch> {
+        self.sender.reset.clone()
     }
 
     /// Keeps the connection for the next request.
@@ -110,7 +118,13 @@ impl Upstream {
 
     /// One whose requests are kept only where a connection has rested for a while.
     pub(crate) fn rested(address: UpstreamAddress, timeout: Duration, rested: Duration) -> Self {
-        Self(Arc::new(Shared { address, timeout, rested, idle: Pool::default() }))
+        Self(Arc::new(Shared { address, timeout, rested, is_watched: false, idle: Pool::default() }))
+    }
+
+    /// A sidecar, which breaks an answer off with a reset when the authority behind it ends.
+    fn watched(address: UpstreamAddress, timeout: Duration) -> Self {
+        let rested = Duration::ZERO;
+        Self(Arc::new(Shared { address, timeout, rested, is_watched: true, idle: Pool::default() }))
     }
 
     /// Sends a request to a part of Kyros, which keeps the requests of one connection apart.
@@ -216,6 +230,7 @@ impl Upstream {
             tracing::debug!(%error, upstream = %self.0.address, "not connected");
             Refusal::UPSTREAM_DOWN
         })?;
+        let (stream, reset) = if self.0.is_watched { stream.watched() } else { (stream, None) };
         let allowance = Allowance::default();
         let limited = Inspected::new(stream, UpstreamLimit::new(allowance.clone()));
         let (requests, connection) = http1::Builder::new()
@@ -229,7 +244,7 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Sender { lane, requests, allowance, alarm: Alarm::default(), connection })
+        Ok(Sender { lane, requests, allowance, reset, alarm: Alarm::default(), connection })
     }
 
     fn send_on(&self, mut sender: Sender, request: Request<Body>) -> Sending {
@@ -346,7 +361,7 @@ impl Upstreams {
         if by_address.len() >= MAX_UPSTREAMS {
             by_address.clear();
         }
-        let upstream = Upstream::new(UpstreamAddress::Tcp(authority.to_owned()), self.timeout);
+        let upstream = Upstream::watched(UpstreamAddress::Tcp(authority.to_owned()), self.timeout);
         by_address.insert(authority.to_owned(), upstream.clone());
         upstream
     }

@@ -41,7 +41,7 @@ fn frames_of(live: &Live) -> Vec<u8> {
 fn is_truthful_end(kind: Kind, live: &Live) -> bool {
     let received = live.received();
     match kind {
-        Kind::Socket => final_close(&frames_of(live)) == Some(4001),
+        Kind::Socket | Kind::Flood => final_close(&frames_of(live)) == Some(4001),
         // Cut, and not as if it had come to its end.
         Kind::Events => !received.ends_with(b"0\r\n\r\n"),
         Kind::Download => true,

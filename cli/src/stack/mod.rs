@@ -117,6 +117,7 @@ impl Foundation {
             workload_token: None,
             admin_listen: None,
             drain: self.plan.drain,
+            write_timeout: GatewaySettings::WRITE_TIMEOUT,
         };
         let stop = shutdown.clone();
         running.edge.spawn(async move {

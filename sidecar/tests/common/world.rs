@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     common::{ISSUER, Sidecar, tenant_token},
-    frames::{FIN, TEXT, frame},
+    frames::{BINARY, FIN, TEXT, frame},
     sockets::{handshake_lines, read_head, switching},
 };
 
@@ -315,6 +315,8 @@ impl Follower {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Socket,
+    /// A socket on which the dashboard sends as fast as it can.
+    Flood,
     Events,
     Download,
     /// The dashboard reads slowly and does not answer.
@@ -357,6 +359,7 @@ async fn serve(mut stream: TcpStream, book: Book) {
         };
         let kind = match head.split(' ').nth(1).unwrap_or_default() {
             "/socket" => Kind::Socket,
+            "/flood" => Kind::Flood,
             "/events" => Kind::Events,
             "/download" => Kind::Download,
             "/upload" => Kind::Upload,
@@ -381,6 +384,7 @@ async fn go_on(stream: &mut TcpStream, kind: Kind, head: &str, uploaded: impl Fn
     let (mut read, mut write) = stream.split();
     let (begin, piece, pause) = match kind {
         Kind::Socket => (switching(head, ""), frame(FIN | TEXT, None, b"tick"), TICK),
+        Kind::Flood => (switching(head, ""), frame(FIN | BINARY, None, &vec![0; 60 * 1024]), Duration::from_millis(1)),
         Kind::Events => {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
             (head.to_owned(), b"c\r\ndata: tick\n\n\r\n".to_vec(), TICK)
@@ -490,6 +494,11 @@ impl World {
 
     /// A world in which something happened before the sidecar was there.
     pub(crate) async fn start_after(before: impl FnOnce(&Api)) -> Self {
+        Self::start_with(&[], before).await
+    }
+
+    /// The same, with more settings for the sidecar.
+    pub(crate) async fn start_with(more: &[(&str, &str)], before: impl FnOnce(&Api)) -> Self {
         let api = Api::start().await;
         before(&api);
         let book = Book::default();
@@ -497,19 +506,18 @@ impl World {
         let workload = std::env::temp_dir().join(format!("kyros-workload-{}", random_id()));
         std::fs::write(&workload, WORKLOAD).unwrap();
         let base = format!("http://{}/", api.address);
+        let keys = format!("{base}.well-known/jwks.json");
         // A port that was free a moment ago.
         let egress = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let sidecar = Sidecar::start(
-            dashboard,
-            &[
-                ("KYROS_API_URL", base.as_str()),
-                ("KYROS_JWKS", &format!("{base}.well-known/jwks.json")),
-                ("KYROS_WORKLOAD_TOKEN", workload.to_str().unwrap()),
-                ("KYROS_PUBLIC_URL", "http://kyros.localhost:8080"),
-                ("KYROS_EGRESS_LISTEN", &egress.to_string()),
-            ],
-        )
-        .await;
+        let egress_listen = egress.to_string();
+        let settings = [
+            ("KYROS_API_URL", base.as_str()),
+            ("KYROS_JWKS", &keys),
+            ("KYROS_WORKLOAD_TOKEN", workload.to_str().unwrap()),
+            ("KYROS_PUBLIC_URL", "http://kyros.localhost:8080"),
+            ("KYROS_EGRESS_LISTEN", &egress_listen),
+        ];
+        let sidecar = Sidecar::start(dashboard, &[&settings, more].concat()).await;
         let world = Self { api, sidecar, egress, book, workload };
         let (nobody, deadline) = (world.api.bearer("ready", "acme"), Instant::now() + Duration::from_secs(5));
         while world.get(&nobody, "/").await.0 != 200 {
@@ -527,15 +535,7 @@ impl World {
     /// Sends the head of a request of some kind.
     pub(crate) async fn begin(&self, kind: Kind, who: &Who) -> TcpStream {
         let mut stream = TcpStream::connect(self.sidecar.address).await.unwrap();
-        let lines = who.lines();
-        let head = match kind {
-            Kind::Socket => format!("GET /socket HTTP/1.1\r\n{lines}{}\r\n", handshake_lines()),
-            Kind::Events => format!("GET /events HTTP/1.1\r\n{lines}\r\n"),
-            Kind::Download => format!("GET /download HTTP/1.1\r\n{lines}\r\n"),
-            Kind::Upload => format!("POST /upload HTTP/1.1\r\n{lines}Content-Length: 30000000\r\n\r\n"),
-            Kind::Wait => format!("GET /wait HTTP/1.1\r\n{lines}\r\n"),
-        };
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(head_of(kind, who).as_bytes()).await.unwrap();
         stream
     }
 
@@ -586,6 +586,19 @@ impl World {
         let _ = tokio::time::timeout(Duration::from_secs(12), stream.read_to_end(&mut answer)).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         (answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), answer)
+    }
+}
+
+/// The head of a request of some kind.
+pub(crate) fn head_of(kind: Kind, who: &Who) -> String {
+    let lines = who.lines();
+    match kind {
+        Kind::Socket => format!("GET /socket HTTP/1.1\r\n{lines}{}\r\n", handshake_lines()),
+        Kind::Flood => format!("GET /flood HTTP/1.1\r\n{lines}{}\r\n", handshake_lines()),
+        Kind::Events => format!("GET /events HTTP/1.1\r\n{lines}\r\n"),
+        Kind::Download => format!("GET /download HTTP/1.1\r\n{lines}\r\n"),
+        Kind::Upload => format!("POST /upload HTTP/1.1\r\n{lines}Content-Length: 30000000\r\n\r\n"),
+        Kind::Wait => format!("GET /wait HTTP/1.1\r\n{lines}\r\n"),
     }
 }
 
