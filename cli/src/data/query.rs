@@ -170,19 +170,16 @@ fn show(asked: &Asked, format: AnswerFormat) -> anyhow::Result<()> {
     Ok(output::print(&encode(&answer, encoding)?)?)
 }
 
-/// What the system said, without the name of a temporary file, of which nobody has heard.
-fn of_system(error: &io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>());
-    cause.and_then(io::Error::raw_os_error).map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
 /// Writes the answer to a file, which is there as a whole or not at all.
 fn write(asked: &Asked, encoding: Encoding, file: &Path) -> anyhow::Result<()> {
     let mut encoder = Encoder::new(asked.answer(u32::MAX)?, encoding);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = (|| {
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| of_system(&error));
-        let mut temporary = temporary.with_context(|| format!("the folder {}", folder.display()))?;
+        let where_to = || format!("the folder {}", folder.display());
+        std::fs::metadata(folder).with_context(where_to)?;
+        // Its own error names a file that nobody has heard of.
+        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()));
+        let mut temporary = temporary.with_context(where_to)?;
         while let Some(piece) = encoder.piece()? {
             temporary.write_all(&piece)?;
         }

@@ -199,6 +199,16 @@ fn a_query_ends_between_two_of_its_steps() {
 }
 
 #[test]
+fn groups_are_the_same_in_every_step_also_those_of_no_number() {
+    let keys = Series::new("x".into(), [Some(f64::NAN), None, Some(0.0), Some(-0.0), Some(f64::NAN), Some(1.5)]);
+    let many = "x:count,x:p05,x:p25,x:p50,x:p95,*:count,x:first";
+    let found = asked(&two_groups(keys), &format!("group_by=x&agg={many}"));
+    let counts: Vec<_> = found.as_array().unwrap().iter().map(|row| row["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 6, "{found}");
+    assert_eq!(counts.len(), 4, "{found}");
+}
+
+#[test]
 fn a_page_without_rows_leads_nowhere() {
     let (_, answer) = ask(&sales(), &Query::from_pairs([("limit", "0")]).unwrap());
     assert_eq!((answer.truncated, answer.next), (true, None));
