@@ -56,7 +56,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Limits {
     /// From the first to the last byte of a request's head, and between requests on a kept connection.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of an answer. Every byte that it takes begins the time anew.
+    /// How long a client may take nothing of an answer. What it takes begins the time anew, as far as the kernel tells: it does
+    /// when a third of its queue is free.
     pub write_timeout: Duration,
     /// Bytes of a connection that the kernel may keep unsent; as many as it likes where nobody says.
     pub send_queue: Option<usize>,

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -23,7 +23,8 @@ use tokio::{
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
 /// What the kernel of a gateway keeps for one connection, unsent or unread; it doubles the number for its own bookkeeping. Enough
-/// for 80 Mbit/s over 100 ms, and little enough that a slow reader is seen to make progress every few seconds.
+/// for 80 Mbit/s over 100 ms, and little enough that a slow reader is seen to make progress every few seconds. Where
+/// `net.core.wmem_max` or `rmem_max` is less, it is that.
 pub const KERNEL_QUEUE: usize = 512 * 1024;
 
 /// Where a server listens.
@@ -79,14 +80,17 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// Tells when the other end breaks a connection off, also while nobody reads it.
+/// Tells when the other end breaks a connection off, also while nobody reads it. It does not keep the socket open.
 #[derive(Debug, Clone)]
-pub struct ResetWatch(Arc<OwnedWriteHalf>);
+pub struct ResetWatch(Weak<OwnedWriteHalf>);
 
 impl ResetWatch {
     /// Resolves when the connection has been reset, and not when it has come to its ordinary end.
     pub async fn reset(&self) {
-        let _ = self.0.ready(Interest::ERROR).await;
+        match self.0.upgrade() {
+            Some(socket) => drop(socket.ready(Interest::ERROR).await),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -107,7 +111,8 @@ impl Stream {
         let _ = SockRef::from(&stream).set_recv_buffer_size(KERNEL_QUEUE);
         let (read, write) = stream.into_split();
         let write = Arc::new(write);
-        (Self::Watched(read, write.clone()), Some(ResetWatch(write)))
+        let watch = ResetWatch(Arc::downgrade(&write));
+        (Self::Watched(read, write), Some(watch))
     }
 
     /// Closes with a reset: nothing of what waits to be sent is sent any more.

@@ -31,8 +31,10 @@ use crate::{
 
 /// Largest query that a dashboard may send.
 const MAX_BODY: u64 = 1024 * 1024;
-/// How long nothing may move in a body.
+/// How long nothing may move in what a dashboard sends.
 const IDLE: std::time::Duration = std::time::Duration::from_mins(1);
+/// How long a dashboard may compute with one part of an answer before it reads the next. Its authority ends it sooner.
+const DIGESTING: std::time::Duration = std::time::Duration::from_mins(10);
 /// The only paths of the API that a dashboard can reach.
 const PATHS: [&str; 3] = ["/api/tenant", "/api/dashboards", "/api/data"];
 /// The keys that tenant tokens are verified with: public, so the API is asked without a token.
@@ -105,7 +107,8 @@ impl Egress {
                 answer.unwrap_or_else(|refusal| refusal.answer(false, &random_id()))
             }
         };
-        kyros_http_server::serve(listener, Limits::default(), service, shutdown).await;
+        let limits = Limits { write_timeout: DIGESTING, ..Limits::default() };
+        kyros_http_server::serve(listener, limits, service, shutdown).await;
     }
 
     async fn handle(&self, parts: &Parts, body: Incoming, connection: &Connection) -> Result<Response<Body>, Refusal> {
@@ -135,7 +138,7 @@ impl Egress {
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             answer.headers.remove(name);
         }
-        let mut body = Body::answer(body, IDLE, lease);
+        let mut body = Body::answer(body, DIGESTING, lease);
         if let Some(authority) = authority {
             body = body.until(authority, &self.revocations, connection);
         }

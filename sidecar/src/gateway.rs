@@ -259,7 +259,10 @@ impl Gateway {
         if closing {
             answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(Response::from_parts(answer, Body::answer(body, IDLE, lease).unless_reset(connection)))
+        let body = Body::answer(body, IDLE, lease);
+        let is_dashboard = authority != self.settings.api_upstream;
+        let body = if is_dashboard { body.unless_reset(connection) } else { body };
+        Ok(Response::from_parts(answer, body))
     }
 }
 

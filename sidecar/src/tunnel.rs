@@ -94,6 +94,27 @@ pub(crate) async fn run(
     client: Side,
     upstream: Side,
     patience: Duration,
+    ended: Ended,
+    draining: CancellationToken,
+    goodbyes: Option<&mut Goodbyes>,
+) -> Outcome {
+    run_between(client, upstream, Manner { patience, heeds_resets: false }, ended, draining, goodbyes).await
+}
+
+/// How a tunnel treats its ends.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// How long the client may take nothing.
+    patience: Duration,
+    /// Whether a reset by the upstream takes back what it has said: that is how a sidecar passes on that a session has ended. A
+    /// dashboard that resets has only gone away.
+    heeds_resets: bool,
+}
+
+async fn run_between(
+    client: Side,
+    upstream: Side,
+    manner: Manner,
     mut ended: Ended,
     draining: CancellationToken,
     goodbyes: Option<&mut Goodbyes>,
@@ -104,7 +125,7 @@ pub(crate) async fn run(
     };
     // A dashboard may be busy for longer; its sockets end with their authority.
     let mut up = Way::new(client.read_ahead, None, from_client);
-    let mut down = Way::new(upstream.read_ahead, Some(patience), from_upstream);
+    let mut down = Way::new(upstream.read_ahead, Some(manner), from_upstream);
     let (client, upstream) = (client.stream, upstream.stream);
     let outcome = {
         let both = async {
@@ -147,7 +168,8 @@ pub(crate) async fn run(
 
 /// Copies both ways until both sides have closed or `draining` is cancelled: for the gateway, which has no authority to watch.
 pub(crate) async fn copy(client: Side, upstream: Side, patience: Duration, draining: CancellationToken) {
-    run(client, upstream, patience, never(), draining, None).await;
+    let manner = Manner { patience, heeds_resets: true };
+    run_between(client, upstream, manner, never(), draining, None).await;
 }
 
 /// How a direction ended.
@@ -166,13 +188,13 @@ struct Way<'a> {
     goodbye: Option<&'a mut CloseReader>,
     pending: Vec<u8>,
     written: usize,
-    /// How long the receiver may take nothing.
-    patience: Option<Duration>,
+    /// Nothing where the receiver may take as long as it likes.
+    manner: Option<Manner>,
 }
 
 impl<'a> Way<'a> {
-    fn new(pending: Vec<u8>, patience: Option<Duration>, goodbye: Option<&'a mut CloseReader>) -> Self {
-        Self { tracker: FrameTracker::default(), goodbye, pending, written: 0, patience }
+    fn new(pending: Vec<u8>, manner: Option<Manner>, goodbye: Option<&'a mut CloseReader>) -> Self {
+        Self { tracker: FrameTracker::default(), goodbye, pending, written: 0, manner }
     }
 
     /// Copies until either side ends.
@@ -202,7 +224,7 @@ impl<'a> Way<'a> {
                 }
                 // Boxed: a socket that is quiet does not carry what only waiting needs.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Box::pin(until_writable(from, to, self.patience)).await?;
+                    Box::pin(until_writable(from, to, self.manner)).await?;
                 }
                 Err(_) => return Err(Last::Closed),
             }
@@ -270,17 +292,16 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Waits for a receiver that has taken nothing yet, as long as it may take and its sender stands by what it has said. A reset
-/// takes it back: that is how a sidecar passes on to the gateway that a session has ended.
-async fn until_writable(from: &Stream, to: &Stream, patience: Option<Duration>) -> Result<(), Last> {
+/// Waits for a receiver that has taken nothing yet, as long as it may take and, where that matters, its sender stands by what it
+/// has said.
+async fn until_writable(from: &Stream, to: &Stream, manner: Option<Manner>) -> Result<(), Last> {
+    let writable = async { to.ready(Interest::WRITABLE).await.map(drop).map_err(|_| Last::Closed) };
+    let Some(Manner { patience, heeds_resets }) = manner else { return writable.await };
     let waiting = async {
         tokio::select! {
-            ready = to.ready(Interest::WRITABLE) => ready.map(drop).map_err(|_| Last::Closed),
-            _ = from.ready(Interest::ERROR) => Err(Last::Stuck),
+            ready = writable => ready,
+            _ = from.ready(Interest::ERROR), if heeds_resets => Err(Last::Stuck),
         }
     };
-    match patience {
-        None => waiting.await,
-        Some(patience) => tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Last::Stuck)),
-    }
+    tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Last::Stuck))
 }

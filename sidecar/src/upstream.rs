@@ -92,7 +92,9 @@ impl Lease {
 
     /// Tells when the upstream takes its answer back.
     pub(crate) fn reset(&self) -> Option<ResetWatch> {
-        self.sender.reset.clone()
+        // Whoever answers before an upload has ended may reset because nobody reads the rest of it.
+        let is_uploading = self.upload.as_ref().is_some_and(|upload| !upload.is_over());
+        self.sender.reset.clone().filter(|_| !is_uploading)
     }
 
     /// Keeps the connection for the next request.
@@ -406,7 +408,7 @@ mod tests {
             upstream.send_in(lane, request, Instant::now(), never).await.unwrap_or_else(|_| panic!("an answer"));
         answer.lease.give_back(Instant::now());
         // hyper notices a moment later that the answer is over.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
     }
 
     fn lane(number: usize) -> Lane {
