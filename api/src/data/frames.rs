@@ -66,7 +66,10 @@ struct State {
 
 impl State {
     fn is_believed(&self, source: &dyn Source) -> bool {
-        let most = if self.trouble.is_some() { TROUBLE_BELIEVED_FOR } else { Duration::MAX };
+        // A version that cannot be served will not be served by asking for it once more.
+        let may_pass =
+            matches!(self.trouble, Some(SourceError::Absent | SourceError::Unreachable(_) | SourceError::Unsettled(_)));
+        let most = if may_pass { TROUBLE_BELIEVED_FOR } else { Duration::MAX };
         self.asked_at.is_some_and(|at| at.elapsed() < source.believed_for().min(most))
     }
 
@@ -83,7 +86,12 @@ impl State {
     fn after(&self, asked: Result<Option<Fetched>, SourceError>) -> Self {
         let asked_at = Some(Instant::now());
         match asked {
-            Ok(None) => Self { asked_at, ..self.clone() },
+            Ok(None) => {
+                // What is there now is what was good before: whatever the trouble was, it is over.
+                let is_good = self.good.as_ref().is_some_and(|good| self.seen.as_ref() == Some(&good.version));
+                let trouble = self.trouble.clone().filter(|_| !is_good);
+                Self { trouble, asked_at, ..self.clone() }
+            }
             Ok(Some(Fetched { version, table })) => {
                 let good = Loaded { table, version: version.clone() };
                 Self { good: Some(good), seen: Some(version), trouble: None, asked_at }
@@ -359,6 +367,20 @@ mod tests {
             tokio::time::sleep(TROUBLE_BELIEVED_FOR).await;
             assert_eq!(rows_of(&frames, &source).await, Some(1));
         }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_back_with_what_it_had_is_believed_as_before() {
+        let down = Err(SourceError::Unreachable("down".to_owned()));
+        let mut scripted = Scripted::new([rows("1", 1), down, Ok(None), rows("2", 2)], Duration::ZERO);
+        Arc::get_mut(&mut scripted).unwrap().believed_for = TROUBLE_BELIEVED_FOR * 3 / 2;
+        let (frames, source) = (frames(), Origin::new(scripted.clone()));
+        for expected in [1, 1, 1, 1] {
+            assert_eq!(rows_of(&frames, &source).await, Some(expected));
+            tokio::time::sleep(TROUBLE_BELIEVED_FOR * 11 / 10).await;
+        }
+        // At once, after its time, soon after the failure, and then not before its time again.
+        assert_eq!(scripted.asked_with.lock().unwrap().len(), 3);
     }
 
     #[tokio::test]

@@ -27,8 +27,8 @@ use super::{
 };
 use crate::engine::{self, Answer, Cursor, Encoder, Encoding, Page, Table};
 
-/// A query that takes longer is answered with 504. It keeps its place until it really ends, which is with the step that it is
-/// at: nobody would read its answer.
+/// Who waits longer is answered with 504. A query that computes for longer ends with the step that it is at, and keeps its place
+/// until then.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Memory for encoded answers, in bytes.
 const ANSWER_BYTES: usize = 128 * 1024 * 1024;
@@ -187,9 +187,10 @@ async fn compute(
     page: Page,
     encoding: Encoding,
 ) -> Result<Computed, DataError> {
-    let deadline = Instant::now() + DEADLINE;
     let entered = lane.enter().await?;
     let turn = turns.wait(lane.tenant()).await;
+    // From now, and not from the question: others may have asked the same meanwhile.
+    let deadline = Instant::now() + DEADLINE;
     let work = tokio::task::spawn_blocking(move || {
         // They go along: a query that missed its deadline still holds its place until it ends.
         let (_entered, mut turn) = (entered, turn);
