@@ -83,6 +83,19 @@ fn short_record(bytes: &[u8], columns: usize) -> Option<(usize, usize)> {
     (is_open && cells < columns).then_some((first_line, cells))
 }
 
+/// How many cells there are. Commas and line ends inside of quotes are none.
+pub(super) fn cells(bytes: &[u8]) -> usize {
+    let (mut at, mut cells) = (0, 0);
+    while at < bytes.len() {
+        if bytes[at] == b'"' {
+            at = end_of_quotes(bytes, at);
+        }
+        cells += 1;
+        at = memchr2(b',', b'\n', &bytes[at..]).map_or(bytes.len(), |offset| at + offset + 1);
+    }
+    cells
+}
+
 /// Where a quoted cell ends, or the file; two quotes in it are one that is meant.
 fn end_of_quotes(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;

@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::{Arc, OnceLock};
 
-use polars::prelude::{ArrowDataType, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit};
+use polars::prelude::{
+    ArrowDataType, ArrowSchema, CompatLevel, DataFrame, DataType, ParquetReader, PolarsResult, SchemaExt as _,
+    SerReader, TimeUnit,
+};
 use polars::series::IsSorted;
 use serde::Serialize;
 
@@ -19,8 +22,8 @@ use super::{csv, ndjson};
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// The most bytes that a Parquet file may say it unfolds to: a small file can describe a very large table.
 pub const MAX_UNFOLDED_BYTES: u64 = 4 * MAX_FILE_BYTES;
-/// What a cell takes while its file is read: a text is kept as a view of so many bytes, and CSV is all texts at first.
-const CELL_BYTES: u64 = 16;
+/// What a text takes beside its letters, in bits. A CSV is all texts at first.
+const CELL_BITS: u64 = 128;
 /// The most rows of a data set; Polars itself counts to 2^32.
 pub const MAX_ROWS: u64 = 100_000_000;
 
@@ -111,6 +114,10 @@ impl Table {
         }
         // Also of a CSV: what is imported must be readable as Parquet.
         few_enough(frame.height() as u64)?;
+        let size = unfolded(frame.height() as u64, &frame.schema().to_arrow(CompatLevel::newest()));
+        if size > MAX_UNFOLDED_BYTES {
+            return Err(Error::TooLarge { size, limit: MAX_UNFOLDED_BYTES });
+        }
         let table = reading(format, || Ok(Self::from_frame(frame)))??;
         table.can_be_written(format)?;
         Ok(table)
@@ -220,23 +227,30 @@ pub fn bytes_of(source: impl Read, size: Option<u64>) -> Result<Vec<u8>, Error> 
 }
 
 fn few_enough_cells(csv: &[u8], most: u64) -> Result<(), Error> {
-    let cells = csv.iter().filter(|byte| matches!(byte, b',' | b'\n')).count() as u64;
-    let (size, limit) = (cells.saturating_mul(CELL_BYTES), most.saturating_mul(2));
+    let cells = csv::cells(csv) as u64;
+    let (size, limit) = (cells.saturating_mul(CELL_BITS / 8), most.saturating_mul(2));
     if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// What a value takes in memory, at least.
+/// What so many rows take in memory, at least, in bytes.
+fn unfolded(rows: u64, schema: &ArrowSchema) -> u64 {
+    let bits: u64 = schema.iter_values().map(|field| width(field.dtype())).sum();
+    rows.saturating_mul(bits) / 8
+}
+
+/// What a value takes in memory, at least, in bits.
 fn width(dtype: &ArrowDataType) -> u64 {
     match dtype {
-        ArrowDataType::Boolean | ArrowDataType::Int8 | ArrowDataType::UInt8 => 1,
-        ArrowDataType::Int16 | ArrowDataType::UInt16 | ArrowDataType::Float16 => 2,
-        ArrowDataType::Int32 | ArrowDataType::UInt32 | ArrowDataType::Float32 | ArrowDataType::Date32 => 4,
+        ArrowDataType::Boolean => 1,
+        ArrowDataType::Int8 | ArrowDataType::UInt8 => 8,
+        ArrowDataType::Int16 | ArrowDataType::UInt16 | ArrowDataType::Float16 => 16,
+        ArrowDataType::Int32 | ArrowDataType::UInt32 | ArrowDataType::Float32 | ArrowDataType::Date32 => 32,
         ArrowDataType::Int64
         | ArrowDataType::UInt64
         | ArrowDataType::Float64
         | ArrowDataType::Date64
-        | ArrowDataType::Timestamp(..) => 8,
-        _ => CELL_BYTES,
+        | ArrowDataType::Timestamp(..) => 64,
+        _ => CELL_BITS,
     }
 }
 
@@ -264,8 +278,7 @@ fn parquet(bytes: Vec<u8>, most: u64) -> Result<DataFrame, Error> {
     })?;
     // A value that is repeated takes next to nothing in the file, and all its room in memory.
     let schema = reading(Format::Parquet, || reader.schema())?;
-    let widths: u64 = schema.iter_values().map(|field| width(field.dtype())).sum();
-    let size = size.max(rows.saturating_mul(widths));
+    let size = size.max(unfolded(rows, &schema));
     if size > most {
         return Err(Error::TooLarge { size, limit: most });
     }

@@ -75,6 +75,8 @@ fn a_small_file_that_unfolds_to_much_is_refused_before_it_does() {
     let read = |most| Table::from_content(commas.clone(), Format::Csv, most).map(|table| table.rows());
     assert!(matches!(read(1_000_000), Err(Error::TooLarge { .. })));
     assert_eq!(read(30_000_000).unwrap(), ROWS);
+    let quoted = [b"a\n".as_slice(), &b"\"1,2,3,4,5,6,7,8\"\n".repeat(1000)].concat();
+    assert_eq!(Table::from_content(quoted, Format::Csv, 10_000).map(|table| table.rows()).unwrap(), 1000);
 }
 
 #[test]
