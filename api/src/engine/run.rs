@@ -177,6 +177,17 @@ fn joined(table: &Table, parts: &[Condition], empty: bool, join: fn(Expr, Expr) 
 }
 
 fn passes(column: Expr, dtype: &DataType, test: &Test) -> PolarsResult<Expr> {
+    // Beyond the narrow floats every number is compared as the wide one that it is.
+    let is_beyond = |value: &Literal| matches!(value, Literal::Float(number) if narrow(*number).is_none());
+    let goes_beyond = match test {
+        Test::Between(low, high) => is_beyond(low) || is_beyond(high),
+        Test::Compare(_, value) => is_beyond(value),
+        _ => false,
+    };
+    let (column, dtype) = match dtype {
+        DataType::Float32 if goes_beyond => (column.cast(DataType::Float64), &DataType::Float64),
+        dtype => (column, dtype),
+    };
     let literal = |value: &Literal| compared(value, dtype);
     Ok(match test {
         Test::IsNull => column.is_null(),
@@ -203,20 +214,28 @@ fn passes(column: Expr, dtype: &DataType, test: &Test) -> PolarsResult<Expr> {
 /// What a value of the column is compared with. A number that is shown of a narrow float must find it again, so it is made as
 /// narrow.
 fn compared(value: &Literal, dtype: &DataType) -> Expr {
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest one is meant")]
-    let narrow = |number: f64| Some(number as f32).filter(|narrow| narrow.is_finite());
     match value {
         Literal::Float(number) if *dtype == DataType::Float32 => narrow(*number).map_or_else(|| lit(*number), lit),
         value => lit(value.scalar()),
     }
 }
 
+/// The nearest narrow float, if there is one.
+#[expect(clippy::cast_possible_truncation, reason = "the nearest one is meant")]
+fn narrow(number: f64) -> Option<f32> {
+    Some(number as f32).filter(|narrow| narrow.is_finite())
+}
+
 /// Membership wants both sides of one type; a null is a member of nothing, and not a member of nothing either.
 fn one_of(column: Expr, dtype: &DataType, values: &[Literal], kind: Kind) -> PolarsResult<Expr> {
+    if *dtype == DataType::Float32 {
+        let number = |value: &Literal| if let Literal::Float(number) = value { narrow(*number) } else { None };
+        let list = Series::new(PlSmallStr::EMPTY, values.iter().filter_map(number).collect::<Vec<_>>());
+        return Ok(column.is_in(lit(list).implode(true), false));
+    }
+    let dtype = widest(kind);
     let values: Vec<_> = values.iter().map(|value| value.scalar().into_value()).collect();
-    let list = Series::from_any_values_and_dtype(PlSmallStr::EMPTY, &values, &widest(kind), true)?;
-    let dtype = if *dtype == DataType::Float32 { DataType::Float32 } else { widest(kind) };
-    let list = list.cast(&dtype)?;
+    let list = Series::from_any_values_and_dtype(PlSmallStr::EMPTY, &values, &dtype, true)?;
     Ok(column.cast(dtype).is_in(lit(list).implode(true), false))
 }
 

@@ -168,6 +168,10 @@ fn every_number_that_is_shown_of_a_narrow_float_finds_its_rows() {
     }
     assert_eq!(asked(&table, "agg=*:count&filter=x:eq:0.1"), json!([{"count": 2}]));
     assert_eq!(asked(&table, "agg=*:count&filter=x:lt:1e300"), json!([{"count": 5}]));
+    let endless = two_groups(Series::new("x".into(), [f32::INFINITY, 1.0]));
+    for filter in ["x:eq:1e300", "x:between:1e200,1e300", "x:in:1e300", "x:in:1e300,-1e300"] {
+        assert_eq!(asked(&endless, &format!("agg=*:count&filter={filter}")), json!([{"count": 0}]), "{filter}");
+    }
 }
 
 #[test]
