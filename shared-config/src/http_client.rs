@@ -19,6 +19,7 @@ mod tests {
         io::{Read as _, Write as _},
         net::TcpListener,
         process::Command,
+        time::{Duration, Instant},
     };
 
     use super::*;
@@ -47,13 +48,20 @@ mod tests {
             .spawn()
             .unwrap();
         // Whoever is asked answers with its name, so that a wrong one fails the process that asks instead of this one's patience.
-        for (listener, answer) in [(server, "directly"), (proxy, "by proxy")] {
+        let answering = [(server, "directly"), (proxy, "by proxy")].map(|(listener, answer)| {
             std::thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _ = stream.read(&mut [0; 4096]).unwrap();
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
-            });
-        }
+            })
+        });
         assert!(asking.wait().unwrap().success());
+        let [server, proxy] = answering;
+        let ended = Instant::now();
+        while !server.is_finished() {
+            assert!(ended.elapsed() < Duration::from_secs(5), "no test of that name asked");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!proxy.is_finished());
     }
 }

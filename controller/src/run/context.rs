@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::{
@@ -37,6 +37,9 @@ use crate::{
 
 /// Longest note of an Event that an API server takes, with a margin.
 const MAX_NOTE: usize = 1000;
+
+/// How often foreign settings are taken out of one `ConfigMap` at most.
+const TAKE_OUT_EVERY: Duration = Duration::from_mins(1);
 
 /// Why nothing was written.
 #[derive(Debug, Error)]
@@ -143,6 +146,8 @@ pub(crate) struct Context {
     fence: Fence,
     recorder: Recorder,
     written: Mutex<HashMap<(&'static str, String), Written>>,
+    /// When foreign settings were taken out of a `ConfigMap`.
+    taken_out: Mutex<HashMap<String, Instant>>,
 }
 
 impl Context {
@@ -156,8 +161,8 @@ impl Context {
     ) -> Self {
         let reporter = Reporter { controller: "kyros.dev/controller".to_owned(), instance: Some(identity) };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (backoff, written) = (Backoff::default(), Mutex::default());
-        Self { client, platform, caches, backoff, metrics, fence, recorder, written }
+        let (backoff, written, taken_out) = (Backoff::default(), Mutex::default(), Mutex::default());
+        Self { client, platform, caches, backoff, metrics, fence, recorder, written, taken_out }
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -228,6 +233,18 @@ impl Context {
 
     pub(crate) fn remember(&self, kind: &'static str, name: &str, written: Written) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, name.to_owned()), written);
+    }
+
+    /// Whether foreign settings of that name may be taken out now: not when that was done a moment ago.
+    pub(crate) fn may_take_out(&self, name: &str) -> bool {
+        let now = Instant::now();
+        let mut taken_out = self.taken_out.lock().unwrap_or_else(PoisonError::into_inner);
+        taken_out.retain(|_, at| now - *at < TAKE_OUT_EVERY);
+        if taken_out.contains_key(name) {
+            return false;
+        }
+        taken_out.insert(name.to_owned(), now);
+        true
     }
 
     pub(crate) fn forget(&self, kind: &'static str, name: &str) {
