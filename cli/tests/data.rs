@@ -155,8 +155,8 @@ fn a_file_without_rows_replaces_one_with_rows_only_when_that_is_meant() {
 fn columns_without_a_name_of_their_own_are_refused_and_awkward_names_are_told() {
     let place = Place::new();
     for (content, reason) in [
-        ("b,,c:d,\"e,f\",-g\n1,2,3,4,5\n", "line 1: column 2 has no name"),
-        ("a,a\n1,2\n", "line 1: columns 1 and 2 are both called \"a\""),
+        ("b,,c:d,\"e,f\",-g\n1,2,3,4,5\n", "column 2 has no name"),
+        ("a,a\n1,2\n", "columns 1 and 2 are both called \"a\""),
     ] {
         let said = failure(&place.import(&place.file("bad.csv", content), &[]), 1);
         assert!(said.contains(reason) && said.contains("nothing changed"), "{said}");

@@ -15,7 +15,9 @@ use polars::prelude::{
     Column, CsvParseOptions, CsvReadOptions, DataFrame, DataType, PolarsError, PolarsResult, SchemaRef, SerReader,
 };
 
+use super::error::{Error, reading};
 use super::infer::dtype_of;
+use super::table::Format;
 
 /// Reads CSV.
 pub(super) fn read(bytes: &[u8]) -> PolarsResult<DataFrame> {
@@ -42,6 +44,15 @@ pub(super) fn read(bytes: &[u8]) -> PolarsResult<DataFrame> {
         kept[index] = Some(column);
     }
     DataFrame::new(height, kept.into_iter().flatten().collect())
+}
+
+/// The names in the header, as they are written: of two that are the same a table has the second under another one.
+pub fn header(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    reading(Format::Csv, || {
+        let options = options().with_has_header(false).with_infer_schema_length(Some(0)).with_n_rows(Some(1));
+        let name = |column: &Column| Ok(column.str()?.get(0).unwrap_or_default().to_owned());
+        finish(options, bytes)?.columns().iter().map(name).collect()
+    })
 }
 
 fn options() -> CsvReadOptions {
@@ -146,6 +157,21 @@ fn dtypes_of(columns: &[Column]) -> PolarsResult<Vec<DataType>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_read_as_it_is_written() {
+        for (csv, names) in [
+            ("a,b\n1,2\n", vec!["a", "b"]),
+            ("\u{feff}a,\"e,\"\"f\"\r\n1,2\r\n", vec!["a", "e,\"f"]),
+            ("a,a,\n1,2,3\n", vec!["a", "a", ""]),
+            ("a,,\"\"\n1,2,3\n", vec!["a", "", ""]),
+            ("01,1,2026-01-31\n1,2,3\n", vec!["01", "1", "2026-01-31"]),
+            ("\"a\nb\",c\n1,2\n", vec!["a\nb", "c"]),
+            ("a,b", vec!["a", "b"]),
+        ] {
+            assert_eq!(header(csv.as_bytes()).unwrap(), names, "{csv:?}");
+        }
+    }
 
     /// What Polars makes of it when it infers from all rows by itself.
     fn by_polars(bytes: &[u8]) -> PolarsResult<DataFrame> {

@@ -41,6 +41,7 @@ pub mod schema;
 pub mod table;
 
 pub use check::{CheckedQuery, Page, PageKey, validate, validate_read};
+pub use csv::header as csv_header;
 pub use cursor::{Cursor, Misplaced};
 pub use encode::{Encoder, Encoding, encode};
 pub use error::{Error, Overdue};
