@@ -92,7 +92,7 @@ pub(super) fn reading<T>(format: Format, read: impl FnOnce() -> PolarsResult<T>)
 
 /// Runs our own work in Polars: whatever it says, or panics with, is [`Error::Internal`].
 pub(super) fn working<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, Error> {
-    guarded(work).map_err(|detail| Error::Internal { detail })?.map_err(Error::from)
+    attempting(|| Ok(work()?))
 }
 
 /// As [`working`], of work that may also end in another way.

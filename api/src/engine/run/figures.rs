@@ -45,18 +45,18 @@ pub(super) fn in_steps(
 fn expr(table: &Table, figure: &Figure) -> Expr {
     let value = match &figure.source {
         Source::Rows => len().cast(DataType::Int64),
-        Source::Column { name, kind, func: Func::Sum } => sum(table, name, *kind),
-        Source::Column { name, func, .. } => value(column(name), *func),
+        Source::Column { name, kind, func } => value(table, name, *kind, *func),
     };
     value.alias(figure.alias.as_str())
 }
 
-fn value(column: Expr, func: Func) -> Expr {
+fn value(table: &Table, name: &str, kind: Kind, func: Func) -> Expr {
+    let column = column(name);
     let float = |column: Expr| column.cast(DataType::Float64);
     match func {
         Func::Count => column.count().cast(DataType::Int64),
         Func::CountDistinct => column.drop_nulls().n_unique().cast(DataType::Int64),
-        Func::Sum => column.sum(),
+        Func::Sum => sum(table, name, kind),
         Func::Mean => float(column).mean(),
         Func::Min => column.min(),
         Func::Max => column.max(),
