@@ -102,6 +102,13 @@ async fn rest_of(client: &mut TcpStream) -> (usize, bool) {
     }
 }
 
+/// A client whose session has just ended: it is told, and hardly anything more arrives.
+async fn assert_cut(name: &str, mut client: TcpStream) {
+    assert!(is_reset_within(&client, FELT).await, "{name}: it is not told");
+    let (count, was_reset) = rest_of(&mut client).await;
+    assert!(was_reset && count < OWN_KERNELS, "{name}: {count} more bytes");
+}
+
 // === the authority ends ===
 
 #[tokio::test]
@@ -114,9 +121,7 @@ async fn after_a_sessions_end_hardly_anything_of_a_download_that_is_read_slowly_
         let (read, goes_on) = read_slowly(&mut client, ms(1500)).await;
         assert!(goes_on && read > 0, "{name}: {read} bytes");
         world.api.end(name);
-        assert!(is_reset_within(&client, FELT).await, "{name}: it is not told");
-        let (count, was_reset) = rest_of(&mut client).await;
-        assert!(was_reset && count < OWN_KERNELS, "{name}: {count} more bytes");
+        assert_cut(name, client).await;
     }
 }
 
@@ -126,13 +131,11 @@ async fn after_a_sessions_end_a_socket_that_nobody_reads_is_gone() {
     let front = Front::of(&world, PATIENCE).await;
     for (name, address) in [("sidecar", world.sidecar.address), ("gateway", front.address)] {
         let who = world.api.session(name, "acme", &[300]);
-        let mut client = begin(address, &head_of(Kind::Flood, &who)).await;
+        let client = begin(address, &head_of(Kind::Flood, &who)).await;
         // Long enough for every queue on the way to fill.
         tokio::time::sleep(ms(1500)).await;
         world.api.end(name);
-        assert!(is_reset_within(&client, FELT).await, "{name}: it is still there");
-        let (count, was_reset) = rest_of(&mut client).await;
-        assert!(was_reset && count < OWN_KERNELS, "{name}: {count} more bytes");
+        assert_cut(name, client).await;
     }
 }
 
